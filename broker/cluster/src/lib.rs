@@ -1,0 +1,1 @@
+//! What the cluster decides, as pure state machines.

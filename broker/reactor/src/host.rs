@@ -1,0 +1,80 @@
+//! What a shard needs of the machine, and the one it runs on.
+
+use std::cell::RefCell;
+use std::io;
+use std::net::{SocketAddr, TcpStream};
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use storage::disk::{Class, Disk, LocalFuture};
+
+/// Work sent to another core; runs there between other tasks, in the order sent.
+pub type Job = Box<dyn FnOnce() + Send>;
+
+/// An accepted connection on its way to the core that will serve it.
+#[derive(Debug)]
+pub struct Socket {
+    pub stream: TcpStream,
+    pub peer: SocketAddr,
+    pub local: SocketAddr,
+}
+
+/// One core's view of the machine. One per thread, set once at its start.
+pub trait Host {
+    /// This core, from 0, and how many there are.
+    fn core(&self) -> usize;
+    fn cores(&self) -> usize;
+    /// Monotonic nanoseconds.
+    fn now_ns(&self) -> u64;
+    /// Milliseconds since the epoch.
+    fn wall_ms(&self) -> i64;
+    fn random(&self) -> u64;
+    fn sleep(&self, duration: Duration) -> LocalFuture<'static, ()>;
+    /// Runs a task on this core. `Background` tasks must await [`Host::breathe`] every 50 us of work.
+    fn spawn(&self, class: Class, task: LocalFuture<'static, ()>);
+    /// Lets everything else on this core run first.
+    fn breathe(&self) -> LocalFuture<'static, ()>;
+    /// Runs a job on another core (or this one, later). Order is kept per pair of cores.
+    fn send(&self, core: usize, job: Job);
+    /// Runs blocking or long CPU work on a helper thread and waits for it.
+    fn offload(&self, work: Job) -> LocalFuture<'static, ()>;
+    fn listen(&self, address: SocketAddr, backlog: i32) -> io::Result<Rc<dyn Listener>>;
+    /// Takes over a connection that a listener, perhaps on another core, accepted.
+    fn adopt(&self, socket: Socket) -> io::Result<Rc<dyn Conn>>;
+    /// The data directories, in configured order.
+    fn disks(&self) -> Vec<Rc<dyn Disk>>;
+}
+
+/// A listening socket.
+pub trait Listener {
+    fn accept(&self) -> LocalFuture<'_, io::Result<Socket>>;
+    fn local(&self) -> SocketAddr;
+}
+
+/// A byte stream to a client. One task may read while another writes.
+pub trait Conn {
+    /// Reads into the buffer's spare capacity (the caller reserves it); 0 bytes: the peer is done.
+    fn read<'a>(&'a self, into: &'a mut BytesMut) -> LocalFuture<'a, io::Result<usize>>;
+    /// Writes all of a gather list, in order.
+    fn write<'a>(&'a self, gather: &'a [Bytes]) -> LocalFuture<'a, io::Result<()>>;
+    /// Ends both directions; pending reads and writes return.
+    fn close(&self);
+}
+
+thread_local! {
+    static HOST: RefCell<Option<Rc<dyn Host>>> = const { RefCell::new(None) };
+}
+
+/// The machine this core runs on.
+///
+/// # Panics
+/// If the thread is not a core of a started machine.
+pub fn host() -> Rc<dyn Host> {
+    HOST.with(|host| host.borrow().clone()).expect("called on a core")
+}
+
+/// Makes `host` the machine of this thread: at the start of a core, and in tests.
+pub fn set_host(host: Rc<dyn Host>) {
+    HOST.with(|slot| *slot.borrow_mut() = Some(host));
+}

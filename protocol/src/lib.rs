@@ -1,0 +1,1 @@
+//! Kafka on the wire, as values. Pure: no I/O, no async, no clock.

@@ -1,0 +1,9 @@
+//! One partition's log on disk: segments, indexes, recovery, producer state. Knows no requests, no
+//! leaders and no clock; time and scheduling are its caller's. All files are reached through
+//! [`disk::Disk`], which the reactor implements for real and [`disk::memory`] for tests.
+
+pub mod buffer;
+pub mod disk;
+pub mod error;
+
+pub use error::Error;
