@@ -1,1 +1,6 @@
 //! Kafka on the wire, as values. Pure: no I/O, no async, no clock.
+
+pub mod api_key;
+pub mod error_code;
+pub mod ids;
+pub mod primitives;
