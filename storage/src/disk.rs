@@ -2,6 +2,8 @@
 //!
 //! Paths are relative to one data directory and use `/`. All futures are local to one core.
 
+pub mod memory;
+
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
@@ -85,6 +87,7 @@ pub trait Disk {
 }
 
 /// An open file. Dropping the last handle closes it.
+#[allow(clippy::len_without_is_empty, reason = "a length that costs a system call")]
 pub trait File {
     /// Up to `bytes` bytes from any `position`; fewer only at the end of the file.
     fn read_at(&self, position: u64, bytes: usize, class: Class) -> LocalFuture<'_, io::Result<Bytes>>;
