@@ -3,4 +3,7 @@
 pub mod api_key;
 pub mod error_code;
 pub mod ids;
+pub mod message;
+#[rustfmt::skip] // generated
+pub mod messages;
 pub mod primitives;

@@ -255,11 +255,25 @@ impl<'a> Reader<'a> {
         Ok((self.unsigned_varint()?, self.unsigned_varint()? as usize))
     }
 
+    pub fn skip(&mut self, bytes: usize) -> Result<()> {
+        self.take(bytes).map(drop)
+    }
+
+    /// Whether a nullable struct follows.
+    pub fn is_present(&mut self) -> Result<bool> {
+        Ok(self.i8()? >= 0)
+    }
+
+    /// Whether a nullable struct follows, where it is the value of a tagged field.
+    pub fn is_present_tagged(&mut self) -> Result<bool> {
+        Ok(self.unsigned_varint()? as i32 > 0)
+    }
+
     /// Skips the tagged fields of a struct that knows none.
     pub fn skip_tags(&mut self) -> Result<()> {
         for _ in 0..self.tag_count()? {
             let (_, bytes) = self.tag()?;
-            self.take(bytes)?;
+            self.skip(bytes)?;
         }
         Ok(())
     }

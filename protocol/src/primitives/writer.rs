@@ -186,11 +186,19 @@ impl Writer {
         Ok(())
     }
 
-    /// Closes a struct that has no tagged fields to say, where the version would allow some.
-    pub fn no_tags(&mut self, flexible: bool) {
-        if flexible {
-            self.out.push(0);
-        }
+    /// Closes a struct of a flexible version that has no tagged fields to say.
+    pub fn no_tags(&mut self) {
+        self.out.push(0);
+    }
+
+    /// Whether a nullable struct follows.
+    pub fn presence(&mut self, present: bool) {
+        self.i8(if present { 1 } else { -1 });
+    }
+
+    /// Whether a nullable struct follows, where it is the value of a tagged field.
+    pub fn presence_tagged(&mut self, present: bool) {
+        self.u8(present.into());
     }
 }
 
