@@ -2,6 +2,7 @@
 
 pub mod api_key;
 pub mod error_code;
+pub mod frame;
 pub mod ids;
 pub mod message;
 #[rustfmt::skip] // generated

@@ -10,6 +10,9 @@
 //!
 //! `[]T` is an array. A version range is `3-13`, `9+`, `0` or `none`; `9+` ends at the message's newest version. A default
 //! holding white space or quotes, or the empty one, is a JSON string.
+//!
+//! `default=null` stands for the word "null" in Kafka's definition. Where that has JSON's null instead, Kafka takes it for no
+//! default at all: the field starts empty, and being null is something that has to be said on the wire.
 
 use std::collections::BTreeMap;
 

@@ -44,12 +44,22 @@ impl Message for ConsumerGroupCurrentMemberAssignmentValue {
     }
 }
 
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct TopicPartitions {
     pub topic_id: Uuid,
     pub partitions: Vec<i32>,
-    /// Tag 0.
+    /// Tag 0; empty by default, not null.
     pub assignment_epochs: Option<Vec<i32>>,
+}
+
+impl Default for TopicPartitions {
+    fn default() -> Self {
+        Self {
+            topic_id: Uuid::ZERO,
+            partitions: Vec::new(),
+            assignment_epochs: Some(Vec::new()),
+        }
+    }
 }
 
 impl TopicPartitions {
@@ -70,7 +80,7 @@ impl TopicPartitions {
         w.uuid(self.topic_id);
         w.array_len(Some(self.partitions.len()), true)?;
         for it in &self.partitions { w.i32(*it); }
-        let has_assignment_epochs = self.assignment_epochs.is_some();
+        let has_assignment_epochs = self.assignment_epochs.as_ref().is_none_or(|it| !it.is_empty());
         w.unsigned_varint(u32::from(has_assignment_epochs));
         if has_assignment_epochs {
             let start = w.begin_tag(0);

@@ -13,7 +13,7 @@ pub struct ConsumerGroupMemberMetadataValue {
     pub subscribed_topic_regex: Option<String>,
     pub rebalance_timeout_ms: i32,
     pub server_assignor: Option<String>,
-    /// Tag 0.
+    /// Tag 0; empty by default, not null.
     pub classic_member_metadata: Option<ClassicMemberMetadata>,
 }
 
@@ -28,7 +28,7 @@ impl Default for ConsumerGroupMemberMetadataValue {
             subscribed_topic_regex: Some(String::new()),
             rebalance_timeout_ms: -1,
             server_assignor: Some(String::new()),
-            classic_member_metadata: None,
+            classic_member_metadata: Some(ClassicMemberMetadata::default()),
         }
     }
 }
@@ -70,7 +70,7 @@ impl Message for ConsumerGroupMemberMetadataValue {
         w.nullable_string(self.subscribed_topic_regex.as_deref(), true)?;
         w.i32(self.rebalance_timeout_ms);
         w.nullable_string(self.server_assignor.as_deref(), true)?;
-        let has_classic_member_metadata = self.classic_member_metadata.is_some();
+        let has_classic_member_metadata = self.classic_member_metadata != Some(ClassicMemberMetadata::default());
         w.unsigned_varint(u32::from(has_classic_member_metadata));
         if has_classic_member_metadata {
             let start = w.begin_tag(0);

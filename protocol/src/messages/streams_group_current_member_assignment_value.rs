@@ -60,12 +60,22 @@ impl Message for StreamsGroupCurrentMemberAssignmentValue {
     }
 }
 
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct TaskIds {
     pub subtopology_id: String,
     pub partitions: Vec<i32>,
-    /// Tag 0.
+    /// Tag 0; empty by default, not null.
     pub assignment_epochs: Option<Vec<i32>>,
+}
+
+impl Default for TaskIds {
+    fn default() -> Self {
+        Self {
+            subtopology_id: String::new(),
+            partitions: Vec::new(),
+            assignment_epochs: Some(Vec::new()),
+        }
+    }
 }
 
 impl TaskIds {
@@ -86,7 +96,7 @@ impl TaskIds {
         w.string(&self.subtopology_id, true)?;
         w.array_len(Some(self.partitions.len()), true)?;
         for it in &self.partitions { w.i32(*it); }
-        let has_assignment_epochs = self.assignment_epochs.is_some();
+        let has_assignment_epochs = self.assignment_epochs.as_ref().is_none_or(|it| !it.is_empty());
         w.unsigned_varint(u32::from(has_assignment_epochs));
         if has_assignment_epochs {
             let start = w.begin_tag(0);

@@ -9,7 +9,7 @@ pub struct StreamsGroupMetadataValue {
     pub metadata_hash: i64,
     /// Tag 0.
     pub validated_topology_epoch: i32,
-    /// Tag 1.
+    /// Tag 1; empty by default, not null.
     pub last_assignment_configs: Option<Vec<LastAssignmentConfig>>,
 }
 
@@ -19,7 +19,7 @@ impl Default for StreamsGroupMetadataValue {
             epoch: 0,
             metadata_hash: 0,
             validated_topology_epoch: -1,
-            last_assignment_configs: None,
+            last_assignment_configs: Some(Vec::new()),
         }
     }
 }
@@ -50,7 +50,7 @@ impl Message for StreamsGroupMetadataValue {
         w.i32(self.epoch);
         w.i64(self.metadata_hash);
         let has_validated_topology_epoch = self.validated_topology_epoch != -1;
-        let has_last_assignment_configs = self.last_assignment_configs.is_some();
+        let has_last_assignment_configs = self.last_assignment_configs.as_ref().is_none_or(|it| !it.is_empty());
         w.unsigned_varint(u32::from(has_validated_topology_epoch) + u32::from(has_last_assignment_configs));
         if has_validated_topology_epoch {
             let start = w.begin_tag(0);

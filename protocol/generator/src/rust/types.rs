@@ -55,6 +55,9 @@ fn doc(message: &Message, s: &Struct, field: &Field) -> Option<String> {
     }
     if let Some(tag) = field.tag {
         parts.push(format!("tag {tag}"));
+        if is_nullable(field) && field.default.is_none() {
+            parts.push("empty by default, not null".to_owned());
+        }
     }
     let text = parts.join("; ");
     let mut chars = text.chars();
