@@ -2,7 +2,7 @@
 
 mod decode;
 mod encode;
-mod types;
+mod structs;
 
 use std::fmt::Write;
 
@@ -23,7 +23,7 @@ pub(crate) fn message_file(message: &Message) -> Result<String, String> {
     out.push_str("\nuse crate::message::parts::*;\n");
     for s in &message.structs {
         out.push('\n');
-        types::print(&mut out, message, s)?;
+        structs::print(&mut out, message, s)?;
         out.push('\n');
         if s.name == message.name {
             message_impl(&mut out, message, s)?;

@@ -1,6 +1,6 @@
 //! Prints the function that reads a struct.
 
-use super::types::is_nullable;
+use super::structs::is_nullable;
 use super::{condition, element_bytes_min, field_name, flexible_in, line, uses_version};
 use crate::schema::{Base, Field, Message, Struct, Versions};
 

@@ -1,6 +1,6 @@
 //! Prints the function that writes a struct.
 
-use super::types::{is_nullable, is_set};
+use super::structs::{is_nullable, is_set};
 use super::{condition, condition_not, field_name, flexible_in, line, uses_version};
 use crate::schema::{Base, Field, Message, Struct};
 
