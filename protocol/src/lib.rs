@@ -1,6 +1,7 @@
 //! Kafka on the wire, as values. Pure: no I/O, no async, no clock.
 
 pub mod api_key;
+pub mod crc32c;
 pub mod error_code;
 pub mod frame;
 pub mod ids;
