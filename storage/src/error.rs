@@ -22,3 +22,9 @@ pub enum Error {
     #[error("fenced after an earlier failure: {0}")]
     Fenced(String),
 }
+
+impl Error {
+    pub fn io(path: &str, source: io::Error) -> Self {
+        Self::Io { path: path.to_owned(), source: Arc::new(source) }
+    }
+}

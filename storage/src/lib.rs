@@ -3,7 +3,13 @@
 //! [`disk::Disk`], which the reactor implements for real and [`disk::memory`] for tests.
 
 pub mod buffer;
+pub mod checkpoint;
+pub mod data_dir;
 pub mod disk;
 pub mod error;
+pub mod format;
+pub mod leader_epochs;
+pub mod producers;
+pub mod segment;
 
 pub use error::Error;
