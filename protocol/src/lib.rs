@@ -9,3 +9,4 @@ pub mod message;
 #[rustfmt::skip] // generated
 pub mod messages;
 pub mod primitives;
+pub mod records;
