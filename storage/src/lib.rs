@@ -3,6 +3,7 @@
 //! [`disk::Disk`], which the reactor implements for real and [`disk::memory`] for tests.
 
 pub mod buffer;
+pub mod catalogue;
 pub mod checkpoint;
 pub mod data_dir;
 pub mod disk;
