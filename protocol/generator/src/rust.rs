@@ -83,7 +83,7 @@ pub(crate) fn test_table(messages: &[Message]) -> String {
     line(&mut out, 0, "//! Every message, for tests that go through them all.");
     line(&mut out, 0, &format!("//! {NOTICE}"));
     out.push_str("\nuse protocol::messages::*;\n\nuse super::{Codec, codec};\n\n");
-    out.push_str("pub const MESSAGES: &[Codec] = &[\n");
+    out.push_str("pub(crate) const MESSAGES: &[Codec] = &[\n");
     for message in messages {
         line(&mut out, 1, &format!("codec::<{}>(),", message.name));
     }

@@ -9,24 +9,24 @@ use std::fmt;
 
 use protocol::messages::Message;
 use protocol::primitives::{DecodeError, EncodeError, Reader, Writer};
-pub use table::MESSAGES;
+pub(crate) use table::MESSAGES;
 
-pub struct Codec {
-    pub name: &'static str,
-    pub key: Option<i16>,
-    pub first: i16,
-    pub last: i16,
-    pub flexible_from: Option<i16>,
+pub(crate) struct Codec {
+    pub(crate) name: &'static str,
+    pub(crate) key: Option<i16>,
+    pub(crate) first: i16,
+    pub(crate) last: i16,
+    pub(crate) flexible_from: Option<i16>,
     /// Decodes and drops.
-    pub accepts: fn(&mut Reader<'_>, i16) -> Result<(), DecodeError>,
-    pub decode: Decode,
-    pub default: fn() -> Box<dyn Value>,
+    pub(crate) accepts: fn(&mut Reader<'_>, i16) -> Result<(), DecodeError>,
+    pub(crate) decode: Decode,
+    pub(crate) default: fn() -> Box<dyn Value>,
 }
 
-pub type Decode = fn(&mut Reader<'_>, i16) -> Result<Box<dyn Value>, DecodeError>;
+pub(crate) type Decode = fn(&mut Reader<'_>, i16) -> Result<Box<dyn Value>, DecodeError>;
 
 /// A message of some type.
-pub trait Value: fmt::Debug {
+pub(crate) trait Value: fmt::Debug {
     fn encode(&self, version: i16) -> Result<Vec<u8>, EncodeError>;
     /// Whether decoding `bytes` gives this value.
     fn is_read_from(&self, bytes: &[u8], version: i16) -> bool;
@@ -57,16 +57,16 @@ const fn codec<M: Message + 'static>() -> Codec {
     }
 }
 
-pub fn find(name: &str) -> &'static Codec {
+pub(crate) fn find(name: &str) -> &'static Codec {
     MESSAGES.iter().find(|codec| codec.name == name).unwrap_or_else(|| panic!("no message {name}"))
 }
 
-pub fn request(key: i16) -> Option<&'static Codec> {
+pub(crate) fn request(key: i16) -> Option<&'static Codec> {
     MESSAGES.iter().find(|codec| codec.key == Some(key) && codec.name.ends_with("Request"))
 }
 
 /// Reads a frame as a broker does: header, then the message in the version the header names.
-pub fn decode_request(frame: &[u8]) {
+pub(crate) fn decode_request(frame: &[u8]) {
     let mut r = Reader::new(frame);
     let Ok(head) = protocol::frame::RequestHead::decode(&mut r) else { return };
     if let Some(codec) = request(head.key.as_i16()) {

@@ -6,7 +6,7 @@ use serde_json::Value as Json;
 
 /// A value as `{:?}` shows it.
 #[derive(Debug, PartialEq)]
-pub enum Shown {
+pub(crate) enum Shown {
     /// Numbers, booleans, uuids, `None`.
     Word(String),
     Text(String),
@@ -16,7 +16,7 @@ pub enum Shown {
 }
 
 impl Shown {
-    pub fn parse(text: &str) -> Self {
+    pub(crate) fn parse(text: &str) -> Self {
         let mut parser = Parser { rest: text };
         let shown = parser.value();
         assert_eq!(parser.rest, "", "left over of {text}");
@@ -24,7 +24,7 @@ impl Shown {
     }
 
     /// Says where this and Kafka's view part. Fields that the JSON form leaves out are not compared.
-    pub fn compare(&self, json: &Json, place: &str) -> Result<(), String> {
+    pub(crate) fn compare(&self, json: &Json, place: &str) -> Result<(), String> {
         let differ = || Err(format!("{place}: {self:?} is not {json}"));
         match (self, json) {
             (Self::Word(word), Json::Null) if word == "None" => Ok(()),

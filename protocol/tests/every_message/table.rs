@@ -5,7 +5,7 @@ use protocol::messages::*;
 
 use super::{Codec, codec};
 
-pub const MESSAGES: &[Codec] = &[
+pub(crate) const MESSAGES: &[Codec] = &[
     codec::<AbortTransactionRecord>(),
     codec::<AccessControlEntryRecord>(),
     codec::<AddOffsetsToTxnRequest>(),

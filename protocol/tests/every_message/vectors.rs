@@ -4,22 +4,22 @@
 
 use std::path::PathBuf;
 
-pub struct Vector {
-    pub message: String,
-    pub version: i16,
-    pub variant: String,
-    pub bytes: Vec<u8>,
+pub(crate) struct Vector {
+    pub(crate) message: String,
+    pub(crate) version: i16,
+    pub(crate) variant: String,
+    pub(crate) bytes: Vec<u8>,
     /// Kafka's own JSON form, where it is kept.
-    pub json: Option<serde_json::Value>,
+    pub(crate) json: Option<serde_json::Value>,
 }
 
 /// The representative part that is checked in: the oldest and the newest version of every message.
-pub fn checked_in() -> Vec<Vector> {
+pub(crate) fn checked_in() -> Vec<Vector> {
     include_str!("../golden/vectors.tsv").lines().skip(1).map(|line| vector(line, [0, 1, 2, 3, 4])).collect()
 }
 
 /// All vectors, where the facts of Kafka are at hand: in the folder that MILLSTREAM_KAFKA_FACTS names, or beside the workspace.
-pub fn all() -> Option<Vec<Vector>> {
+pub(crate) fn all() -> Option<Vec<Vector>> {
     let beside = || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/kafka"));
     let facts = std::env::var_os("MILLSTREAM_KAFKA_FACTS").map_or_else(beside, PathBuf::from);
     let text = std::fs::read_to_string(facts.join("golden/vectors.tsv")).ok()?;
