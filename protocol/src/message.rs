@@ -63,3 +63,56 @@ pub(crate) mod parts {
     pub(crate) use crate::ids::Uuid;
     pub(crate) use crate::primitives::{DecodeError, EncodeError, Reader, Writer};
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::messages::fetch_request::ReplicaState;
+    use crate::messages::{FetchRequest, JoinGroupRequest, MetadataRequest};
+
+    #[test]
+    fn a_version_that_does_not_exist_is_refused_both_ways() {
+        for version in [-1, 14, i16::MAX] {
+            assert_eq!(MetadataRequest::from_bytes(&[0; 64], version), Err(DecodeError::Version));
+            let error = EncodeError::Version { message: "MetadataRequest", version };
+            assert_eq!(MetadataRequest::default().to_bytes(version), Err(error));
+        }
+    }
+
+    #[test]
+    fn a_field_that_matters_is_not_dropped() {
+        let request = MetadataRequest { allow_auto_topic_creation: false, ..Default::default() };
+        let error = EncodeError::NoSuchField { field: "AllowAutoTopicCreation", version: 3 };
+        assert_eq!(request.to_bytes(3), Err(error));
+        assert_eq!(MetadataRequest::from_bytes(&request.to_bytes(4).unwrap(), 4), Ok(request));
+
+        let replica_state = ReplicaState { replica_id: 1, ..Default::default() };
+        let request = FetchRequest { replica_state, ..Default::default() };
+        assert_eq!(
+            request.to_bytes(14),
+            Err(EncodeError::NoSuchField { field: "ReplicaState", version: 14 })
+        );
+        assert_eq!(FetchRequest::from_bytes(&request.to_bytes(15).unwrap(), 15), Ok(request));
+    }
+
+    #[test]
+    fn a_field_marked_ignorable_is_dropped_where_a_version_lacks_it() {
+        let request = JoinGroupRequest { reason: Some("rebalance".to_owned()), ..Default::default() };
+        assert_eq!(request.to_bytes(7), JoinGroupRequest::default().to_bytes(7));
+        assert_ne!(request.to_bytes(8), JoinGroupRequest::default().to_bytes(8));
+    }
+
+    #[test]
+    fn null_and_empty_stay_apart() {
+        let (all, none) =
+            (MetadataRequest { topics: None, ..Default::default() }, MetadataRequest::default());
+        for version in 1..=13 {
+            for request in [&all, &none] {
+                let bytes = request.to_bytes(version).unwrap();
+                assert_eq!(MetadataRequest::from_bytes(&bytes, version).as_ref(), Ok(request));
+            }
+        }
+        assert_eq!(all.to_bytes(0), Err(EncodeError::Null { field: "Topics", version: 0 }));
+        assert_eq!(MetadataRequest::from_bytes(&[0xff; 4], 0), Err(DecodeError::Null));
+    }
+}

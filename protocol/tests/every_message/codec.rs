@@ -3,6 +3,7 @@
 // Each test uses the part it needs.
 #![allow(dead_code, reason = "shared by several test binaries")]
 
+#[path = "table.rs"]
 mod table;
 
 use std::fmt;
