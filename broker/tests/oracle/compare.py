@@ -1,0 +1,156 @@
+#!/usr/bin/env python3
+"""Asks two brokers the same and shows where their answers differ.
+
+usage: compare.py ORACLE_HOST:PORT BROKER_HOST:PORT [case pattern ...]      (run.sh starts both)
+
+Cases are the functions of cases/*.py (those without a leading underscore); what may differ, and why, is differences.tsv. A row there that no run needs any more is a failure, too.
+Ends with `N passed, M failed`, a check being one request with its answer."""
+import fnmatch
+import importlib
+import inspect
+import json
+import os
+import pathlib
+import sys
+import time
+import traceback
+
+import codec
+from session import Session
+from wire import Wire
+
+HERE = pathlib.Path(__file__).resolve().parent
+SHOWN = int(os.environ.get("SHOWN", "60"))              # Differences shown in full; the rest are only counted.
+
+
+class Broker:
+    def __init__(self, address, schemas):
+        self.address, self.schemas = address, schemas
+        wire = Wire(address, schemas)
+        wire.request("Metadata", 1, {"Topics": []})
+        answer = wire.answer("Metadata", 1)
+        wire.close()
+        if isinstance(answer, str):
+            raise SystemExit(f"{address}: Metadata v1: {answer}")
+        self.node_id = answer["Brokers"][0]["NodeId"]
+
+
+class Difference:
+    """A row of differences.tsv: which answers may differ, where, and why."""
+
+    def __init__(self, line):
+        self.case, self.step, self.path, self.why = line.rstrip("\n").split("\t")
+        self.hits = 0
+
+    def covers(self, case, step, path):
+        hit = all(fnmatch.fnmatchcase(text, pattern) for text, pattern in ((case, self.case), (step, self.step), (path, self.path)))
+        self.hits += hit
+        return hit
+
+
+def differing(a, b, path=""):
+    """Paths at which two answers differ, with both sides; list indexes are written as `.3.` so that patterns read well."""
+    if isinstance(a, dict) and isinstance(b, dict):
+        for name in sorted(set(a) | set(b), key=str):
+            yield from differing(a.get(name, "(absent)"), b.get(name, "(absent)"), f"{path}.{name}".lstrip("."))
+    elif isinstance(a, list) and isinstance(b, list):
+        named = named_items(a, b)
+        if named:
+            for name in sorted(set(named[0]) | set(named[1])):
+                yield from differing(named[0].get(name, "(absent)"), named[1].get(name, "(absent)"), f"{path}.{name}")
+            return
+        if len(a) != len(b):
+            yield f"{path}.length", len(a), len(b)
+        for at, (left, right) in enumerate(zip(a, b)):
+            yield from differing(left, right, f"{path}.{at}")
+    elif a != b:
+        yield path, a, b
+
+
+def named_items(a, b):
+    """Lists of configs, APIs and features are compared by name, so that one entry more is one difference."""
+    for key in ("ApiKey", "Name", "ConfigName"):
+        if all(isinstance(item, dict) and key in item for item in a + b) and a + b:
+            left, right = ({str(item[key]): item for item in side} for side in (a, b))
+            return (left, right) if len(left) == len(a) and len(right) == len(b) else None
+    return None
+
+
+def run(function, broker, prefix):
+    session = Session(broker, prefix)
+    try:
+        function(session)
+    except Exception:                                   # The case goes on to be compared: a broken step is a difference.
+        session.record("the case itself", "", traceback.format_exc(limit=-2))
+    finally:
+        session.finish()
+    return session.steps
+
+
+def compare(case, ours, theirs, allowed):
+    """Per step: (label, what was asked, differences not allowed, both answers)."""
+    for at in range(max(len(ours), len(theirs))):
+        if at >= len(ours) or at >= len(theirs):
+            yield "number of steps", "", [("", len(theirs), len(ours))], None, None
+            return
+        (label, asked, answer), (_, _, wanted) = ours[at], theirs[at]
+        broken = label == "the case itself"
+        found = [row for row in differing(wanted, answer) if not any(d.covers(case, label, row[0]) for d in allowed)]
+        if broken and not found:
+            found = [("", wanted, answer)]
+        yield label, asked, found, wanted, answer
+
+
+def cases(patterns):
+    for path in sorted(HERE.glob("cases/*.py")):
+        module = importlib.import_module(f"cases.{path.stem}")
+        public = [item for item in vars(module).values() if inspect.isfunction(item) and item.__module__ == module.__name__]
+        for function in public:
+            if function.__name__.startswith("_"):
+                continue
+            name = f"{path.stem}/{function.__name__}"
+            if not patterns or any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns):
+                yield name, function
+
+
+def main():
+    schemas = codec.load(os.environ.get("SCHEMAS", HERE.parents[2] / "protocol" / "schemas"))
+    oracle, broker = Broker(sys.argv[1], schemas), Broker(sys.argv[2], schemas)
+    patterns = sys.argv[3:]
+    file = os.environ.get("DIFFERENCES", HERE / "differences.tsv")
+    with open(file, encoding="utf-8") as lines:
+        allowed = [Difference(line) for line in list(lines)[1:] if line.strip()]
+    passed = failed = 0
+    stamp = format(int(time.time()) & 0xFFFFFF, "x")
+    for number, (name, function) in enumerate(cases(patterns)):
+        prefix, started = f"o{stamp}-{number}-", time.monotonic()
+        theirs, ours = run(function, oracle, prefix), run(function, broker, prefix)
+        good = bad = 0
+        for label, asked, found, wanted, answer in compare(name, ours, theirs, allowed):
+            good, bad = good + (not found), bad + bool(found)
+            if found and failed + bad <= SHOWN:
+                show(name, label, asked, found, wanted, answer)
+        passed, failed = passed + good, failed + bad
+        print(f"{'ok  ' if not bad else 'FAIL'} {name}: {good} of {good + bad} ({time.monotonic() - started:.1f} s)", flush=True)
+    if not patterns:
+        for row in [row for row in allowed if not row.hits and not os.environ.get("DIFFERENCES")]:
+            failed += 1
+            print(f"FAIL differences.tsv: nothing differs any more here, take it out: {row.case} {row.step} {row.path}")
+    print(f"{passed} passed, {failed} failed")
+    sys.exit(failed != 0)
+
+
+def show(case, label, asked, found, wanted, answer):
+    print(f"--- {case}: {label}\n    asked {asked[:1500]}")
+    for path, left, right in found[:12]:
+        print(f"    {path or '(all)'}: Kafka {json.dumps(left)[:600]}, here {json.dumps(right)[:600]}")
+    if len(found) > 12:
+        print(f"    and {len(found) - 12} more")
+    for who, whole in (("Kafka", wanted), ("here ", answer)):
+        text = json.dumps(whole)
+        print(f"    {who} {text if len(text) < 900 else text[:600] + ' ...'}")
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(HERE))
+    main()
