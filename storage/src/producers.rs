@@ -148,7 +148,7 @@ impl Producers {
         producer.window.push(Sequence {
             last_sequence: batch.last_sequence(),
             offset_delta: batch.last_offset_delta,
-            last_offset: base_offset + i64::from(batch.last_offset_delta),
+            last_offset: base_offset.saturating_add(i64::from(batch.last_offset_delta)),
             timestamp,
         });
         producer.last_timestamp = timestamp;
@@ -195,7 +195,7 @@ impl Producers {
     /// What the last stable offset is once `completed` counts: for the index of aborted transactions.
     pub fn last_stable_offset_after(&self, completed: &Completed) -> i64 {
         let others = self.open.iter().find(|(_, producer_id)| **producer_id != completed.producer_id);
-        others.map_or(completed.last_offset + 1, |(first_offset, _)| *first_offset)
+        others.map_or(completed.last_offset.saturating_add(1), |(first_offset, _)| *first_offset)
     }
 
     /// Markers below the high watermark can no longer be lost.

@@ -117,7 +117,9 @@ impl OffsetIndex {
 
     fn may_follow(&self, entry: Entry) -> bool {
         let is_signed = entry.relative_offset <= i32::MAX as u32 && entry.position <= i32::MAX as u32;
+        let is_offset = self.base_offset.checked_add(i64::from(entry.relative_offset)).is_some();
         is_signed
+            && is_offset
             && self.entries.last().is_none_or(|last| {
                 entry.relative_offset > last.relative_offset && entry.position > last.position
             })

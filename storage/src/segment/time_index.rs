@@ -125,6 +125,7 @@ impl TimeIndex {
         entry.timestamp > last.0
             && entry.relative_offset >= last.1
             && entry.relative_offset <= i32::MAX as u32
+            && self.base_offset.checked_add(i64::from(entry.relative_offset)).is_some()
     }
 }
 
