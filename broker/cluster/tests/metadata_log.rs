@@ -70,7 +70,7 @@ fn image_says_what_the_log_says() {
             "txn",
         ]
     );
-    let topic = image.topics.get("two-parts").unwrap();
+    let topic = image.topics.by_name("two-parts").unwrap();
     assert_eq!(topic.partitions().len(), 3);
     assert_eq!(image.topics.by_id(topic.id), Some(topic));
     let partition = topic.partition(2).unwrap();
@@ -93,14 +93,14 @@ fn leaderless_partitions_keep_their_eligible_leaders() {
     // Between the stop and the start after it.
     let image = image_up_to(194);
     assert!(image.brokers[&1].is_fenced);
-    let partition = image.topics.get("plain").unwrap().partition(0).unwrap();
+    let partition = image.topics.by_name("plain").unwrap().partition(0).unwrap();
     assert_eq!((partition.leader, partition.leader_epoch, partition.partition_epoch), (-1, 1, 1));
     assert_eq!(
         (&partition.isr[..], partition.elr(), partition.last_known_elr()),
         (&[][..], &[1][..], &[1][..])
     );
     let again = image_up_to(211);
-    let partition = again.topics.get("plain").unwrap().partition(0).unwrap();
+    let partition = again.topics.by_name("plain").unwrap().partition(0).unwrap();
     assert_eq!((partition.leader, partition.leader_epoch, partition.partition_epoch), (1, 2, 2));
     assert_eq!(
         (&partition.isr[..], partition.elr(), partition.last_known_elr()),

@@ -8,12 +8,11 @@ use protocol::messages::{
 
 use super::brokers::Endpoint;
 use super::configs::ResourceKind;
-use super::control::KRAFT_VERSION;
-use super::features::{ELIGIBLE_LEADER_REPLICAS, FEATURES, Feature, level_record};
+use super::features::{ELIGIBLE_LEADER_REPLICAS, Feature, level_record, supported};
 use super::record::MetadataRecord;
 
 /// The first records of a cluster, in one transaction as Kafka writes them. `features` with their initial levels:
-/// [`FEATURES`], or fewer if some of them must not be offered. Level 0 means absent.
+/// [`FEATURES`](super::features::FEATURES), or fewer if some of them must not be offered. Level 0 means absent.
 pub fn records(features: &[Feature]) -> Vec<MetadataRecord> {
     let name = Some("Bootstrap records".to_owned());
     let mut records = vec![MetadataRecord::BeginTransaction(BeginTransactionRecord { name })];
@@ -40,18 +39,16 @@ pub fn register_controller(id: i32, incarnation_id: Uuid, endpoints: &[Endpoint]
         port: it.port,
         security_protocol: it.protocol.code(),
     };
-    let range = |name: &str, min, max| ControllerFeature {
-        name: name.to_owned(),
-        min_supported_version: min,
-        max_supported_version: max,
+    let range = |feature: &Feature| ControllerFeature {
+        name: feature.name.to_owned(),
+        min_supported_version: feature.min,
+        max_supported_version: feature.max,
     };
-    let mut features = vec![range("kraft.version", 0, KRAFT_VERSION)];
-    features.extend(FEATURES.iter().map(|feature| range(feature.name, feature.min, feature.max)));
     MetadataRecord::RegisterController(RegisterControllerRecord {
         controller_id: id,
         incarnation_id,
         zk_migration_ready: false,
         end_points: endpoints.iter().map(endpoint).collect(),
-        features,
+        features: supported().map(range).collect(),
     })
 }

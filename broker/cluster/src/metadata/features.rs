@@ -1,5 +1,6 @@
 //! Features: what this version can run with, and what a fresh cluster starts at.
 
+use super::control;
 use super::record::MetadataRecord;
 use protocol::messages::FeatureLevelRecord;
 
@@ -25,6 +26,15 @@ pub const FEATURES: &[Feature] = &[
     Feature { name: "streams.version", min: 0, max: 1, initial: 1 },
     Feature { name: "transaction.version", min: 0, max: 2, initial: 2 },
 ];
+
+/// The quorum's own rules, as a feature: what brokers and controllers register with and ApiVersions lists.
+pub const KRAFT_VERSION: Feature =
+    Feature { name: "kraft.version", min: 0, max: control::KRAFT_VERSION, initial: control::KRAFT_VERSION };
+
+/// All features with the levels that this version can run at.
+pub fn supported() -> impl Iterator<Item = &'static Feature> {
+    std::iter::once(&KRAFT_VERSION).chain(FEATURES)
+}
 
 pub fn level_record(name: &str, level: i16) -> MetadataRecord {
     MetadataRecord::FeatureLevel(FeatureLevelRecord { name: name.to_owned(), feature_level: level })

@@ -274,7 +274,7 @@ pub struct Topics {
 }
 
 impl Topics {
-    pub fn get(&self, name: &str) -> Option<&Topic> {
+    pub fn by_name(&self, name: &str) -> Option<&Topic> {
         self.by_name.get(name)
     }
 
