@@ -40,6 +40,8 @@ pub trait Host {
     /// Runs blocking or long CPU work on a helper thread and waits for it.
     fn offload(&self, work: Job) -> LocalFuture<'static, ()>;
     fn listen(&self, address: SocketAddr, backlog: i32) -> io::Result<Rc<dyn Listener>>;
+    /// Connects to a peer; waits as long as the kernel does, so race it with a sleep.
+    fn connect(&self, address: SocketAddr) -> LocalFuture<'static, io::Result<Rc<dyn Conn>>>;
     /// Takes over a connection that a listener, perhaps on another core, accepted.
     fn adopt(&self, socket: Socket) -> io::Result<Rc<dyn Conn>>;
     /// The data directories, in configured order.
@@ -54,9 +56,12 @@ pub trait Listener {
 
 /// A byte stream to a client. One task may read while another writes.
 pub trait Conn {
-    /// Reads into the buffer's spare capacity (the caller reserves it); 0 bytes: the peer is done.
+    /// Waits for bytes and appends them to `into`: as many as its spare capacity holds, or, if it has
+    /// none, as the machine then makes room for. So an idle connection holds no buffer. 0 bytes: the
+    /// peer is done. Dropping the future loses nothing.
     fn read<'a>(&'a self, into: &'a mut BytesMut) -> LocalFuture<'a, io::Result<usize>>;
-    /// Writes all of a gather list, in order.
+    /// Writes all of a gather list, in order. If the future is dropped, part of it may have been sent:
+    /// close the connection then.
     fn write<'a>(&'a self, gather: &'a [Bytes]) -> LocalFuture<'a, io::Result<()>>;
     /// Ends both directions; pending reads and writes return.
     fn close(&self);

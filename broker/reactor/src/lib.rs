@@ -2,8 +2,19 @@
 //!
 //! [`Host`] and [`Conn`], beside storage's `Disk` and `File`, are the one seam between the broker and
 //! the world: `ring` is glommio with an own io_uring ring per shard, `portable` a tokio current-thread
-//! runtime per core.
+//! runtime per core. [`machine::start`] runs one event loop per core on either.
+#![allow(clippy::disallowed_methods, reason = "time, threads, files and sockets come from here")]
 
+mod clock;
+mod folder;
 pub mod host;
+pub mod machine;
+mod mailbox;
+mod pool;
+mod portable;
+mod seat;
+mod socket;
+mod sys;
 
 pub use host::{Conn, Host, Job, Listener, Socket, host};
+pub use machine::{CorePlan, Handle, Kind, Machine, Pin, Plan, start};
