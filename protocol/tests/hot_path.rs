@@ -40,7 +40,7 @@ fn requests_of_kafka_read_as_the_generated_messages_do() {
         }
         seen += 1;
     }
-    assert!(seen >= 20, "only {seen} vectors");
+    assert!(seen >= 8, "only {seen} vectors");
 }
 
 #[test]
@@ -76,7 +76,7 @@ fn responses_of_kafka_are_written_as_kafka_writes_them() {
         }
         seen += 1;
     }
-    assert!(seen >= 10, "only {seen} vectors");
+    assert!(seen >= 6, "only {seen} vectors");
 }
 
 #[test]
