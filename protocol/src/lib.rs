@@ -15,6 +15,7 @@ pub mod leader_hint;
 pub mod message;
 #[rustfmt::skip] // generated
 pub mod messages;
+pub mod partitioner;
 pub mod primitives;
 pub mod produce;
 pub mod records;

@@ -19,10 +19,12 @@
 //!
 //! A record is a varint length, attributes (unused), timestamp and offset as varint deltas, key, value and headers.
 //! `batch` views and stamps a batch where it lies, `record` walks its records, `compression` unpacks them within a limit,
-//! `builder` makes batches.
+//! `builder` makes batches, `control` reads and writes what control batches hold, and `produced` judges what a client sent.
 //! Magic 0 and 1 are recognised and refused.
 
 pub mod batch;
 pub mod builder;
 pub mod compression;
+pub mod control;
+pub mod produced;
 pub mod record;

@@ -10,6 +10,7 @@ use protocol::records::batch::{
 };
 use protocol::records::builder::BatchBuilder;
 use protocol::records::compression::{Codec, Decompressor};
+use protocol::records::control::{self, ControlRecord};
 use protocol::records::record::{Header, Record, RecordError};
 use rows::{Row, hex};
 use serde_json::{Map, Value, json};
@@ -194,4 +195,49 @@ fn a_builder_counts_up_and_takes_headers_twice() {
     assert_eq!(all[0].headers().collect::<Vec<_>>(), headers);
     assert_eq!((all[0].key, all[0].value), (None, Some(&b"v"[..])));
     assert_eq!((all[1].key, all[1].value, view.timestamp_of(&all[1])), (Some(&b"k"[..]), None, 40));
+}
+
+#[test]
+fn control_batches_are_made_again_from_what_they_say() {
+    let mut kinds = Vec::new();
+    for row in current().filter(|row| row.kind.starts_with("control")) {
+        let batch = BatchView::parse(&row.bytes).unwrap();
+        let control = control::only_record(&batch).unwrap().unwrap();
+        let header = BatchHeader::of(&batch).unwrap();
+        let made = match control {
+            ControlRecord::Commit { coordinator_epoch } => {
+                assert_eq!(coordinator_epoch, 9);
+                control::end_transaction(header, batch.max_timestamp(), true, 9)
+            }
+            ControlRecord::Abort { coordinator_epoch } => {
+                assert_eq!(coordinator_epoch, 9);
+                control::end_transaction(header, batch.max_timestamp(), false, 9)
+            }
+            _ => {
+                control::control_batch(header, batch.max_timestamp(), std::slice::from_ref(&control)).unwrap()
+            }
+        };
+        assert_eq!(hex(&made), hex(&row.bytes), "{}", row.name());
+        kinds.push(control.kind());
+    }
+    kinds.sort_unstable();
+    assert_eq!(kinds, [0, 1, 2, 3, 4, 5, 6]);
+}
+
+#[test]
+fn control_records_of_later_versions_are_read_as_far_as_they_are_known() {
+    let read = |key: &[u8], value: Option<&[u8]>| {
+        let header = BatchHeader { control: true, ..BatchHeader::default() };
+        let mut builder = BatchBuilder::new(header);
+        builder.append(0, Some(key), value, &[]).unwrap();
+        control::only_record(&BatchView::parse(&builder.build().unwrap()).unwrap()).unwrap()
+    };
+    let commit = Ok(ControlRecord::Commit { coordinator_epoch: 9 });
+    assert_eq!(read(&[0, 0, 0, 1], Some(&[0, 0, 0, 0, 0, 9])), commit);
+    assert_eq!(read(&[0, 7, 0, 1, 5, 5], Some(&[0, 3, 0, 0, 0, 9, 1, 2, 3])), commit);
+    assert_eq!(read(&[0, 0, 0, 99], None), Ok(ControlRecord::Unknown(99)));
+    assert!(read(&[0, 0, 0, 1], Some(&[255, 255, 0, 0, 0, 9])).is_err());
+    assert!(read(&[0, 0, 0, 1], Some(&[0, 0, 0])).is_err());
+    assert!(read(&[0, 0, 0, 1], None).is_err());
+    assert!(read(&[0, 0, 0], None).is_err());
 }

@@ -79,7 +79,7 @@ impl BatchBuilder {
         Ok(offset_delta)
     }
 
-    /// Adds a record with an offset of its own. Offsets may have gaps and must rise.
+    /// Adds a record with an offset of its own. Offsets rise, in a sound log; there may be gaps.
     pub fn append_at<'h>(
         &mut self,
         offset_delta: i32,
@@ -88,8 +88,7 @@ impl BatchBuilder {
         value: Option<&[u8]>,
         headers: impl ExactSizeIterator<Item = Header<'h>> + Clone,
     ) -> Result<(), BatchFull> {
-        assert!(offset_delta >= self.next_offset_delta, "offsets rise");
-        let next_offset_delta = offset_delta.checked_add(1).ok_or(BatchFull)?;
+        let next_offset_delta = offset_delta.checked_add(1).ok_or(BatchFull)?.max(self.next_offset_delta);
         if self.header.count == 0 && !self.header.delete_horizon {
             self.header.base_timestamp = timestamp;
         }

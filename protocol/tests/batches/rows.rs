@@ -46,6 +46,36 @@ fn row(line: &str) -> Row {
     }
 }
 
+/// What a broker answered to a batch, and what its log held then.
+pub(crate) struct Append {
+    /// The row of `batches` that was sent: magic, codec, kind.
+    pub(crate) batch: [String; 3],
+    pub(crate) topic_kind: String,
+    pub(crate) error: i16,
+    pub(crate) record_errors: Vec<i32>,
+    /// `None` where it is just what was sent.
+    pub(crate) stored: Option<Vec<u8>>,
+}
+
+pub(crate) fn appends() -> Vec<Append> {
+    let text = facts("batches/append.tsv").unwrap_or_else(|| include_str!("append.tsv").to_owned());
+    text.lines().skip(1).map(append).collect()
+}
+
+fn append(line: &str) -> Append {
+    let cells: Vec<&str> = line.split('\t').collect();
+    let &[magic, codec, kind, topic_kind, error, _, _, _, record_errors, _, _, stored] = &cells[..] else {
+        panic!("twelve columns in {line}")
+    };
+    Append {
+        batch: [magic, codec, kind].map(str::to_owned),
+        topic_kind: topic_kind.to_owned(),
+        error: error.parse().unwrap(),
+        record_errors: record_errors.split(',').filter_map(|index| index.parse().ok()).collect(),
+        stored: (stored != "=").then(|| unhex(stored)),
+    }
+}
+
 pub(crate) fn unhex(hex: &str) -> Vec<u8> {
     (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
 }
