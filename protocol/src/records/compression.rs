@@ -100,6 +100,8 @@ pub struct Decompressor {
 
 /// A larger output buffer is given back before the next input.
 const OUT_BYTES_KEPT: usize = 4 * 1024 * 1024;
+/// How much gzip is expected to unpack to before it is known, for each byte.
+const GZIP_EXPANSION: usize = 4;
 
 impl Decompressor {
     pub fn new() -> Self {
@@ -156,10 +158,21 @@ fn gzip_compress(level: Option<i32>, input: &[u8], out: &mut Vec<u8>) {
 }
 
 fn gzip_decompress(input: &[u8], cap_bytes: usize, out: &mut Vec<u8>) -> Result<(), DecompressError> {
-    let one_more = (cap_bytes as u64).saturating_add(1);
-    let decoder = flate2::bufread::MultiGzDecoder::new(input);
-    decoder.take(one_more).read_to_end(out).map_err(|_| DecompressError::Corrupt(Codec::Gzip))?;
-    if out.len() > cap_bytes { Err(DecompressError::TooLarge { cap_bytes }) } else { Ok(()) }
+    let mut decoder = flate2::bufread::MultiGzDecoder::new(input);
+    let expected = input.len().saturating_mul(GZIP_EXPANSION).max(1);
+    loop {
+        // One byte more than allowed, to see whether there is one.
+        let room = out.len().max(expected).min(cap_bytes.saturating_add(1) - out.len());
+        out.reserve_exact(room);
+        let read = decoder.by_ref().take(room as u64).read_to_end(out);
+        let came = read.map_err(|_| DecompressError::Corrupt(Codec::Gzip))?;
+        if out.len() > cap_bytes {
+            return Err(DecompressError::TooLarge { cap_bytes });
+        }
+        if came < room {
+            return Ok(());
+        }
+    }
 }
 
 #[cfg(test)]

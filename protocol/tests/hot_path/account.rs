@@ -43,6 +43,7 @@ pub(crate) struct Cost {
     /// The most that was held at once, beyond what was held before.
     #[allow(dead_code, reason = "not every test binary asks for both")]
     pub(crate) peak: usize,
+    #[allow(dead_code, reason = "not every test binary asks for both")]
     pub(crate) allocations: usize,
 }
 

@@ -40,7 +40,8 @@ pub(super) fn decompress(
     out: &mut Vec<u8>,
 ) -> Result<(), DecompressError> {
     check_frames(input)?;
-    let mut room = input.len().saturating_mul(FIRST_TRY_EXPANSION).max(FIRST_TRY_BYTES).min(cap_bytes);
+    let first_try = input.len().saturating_mul(FIRST_TRY_EXPANSION).max(FIRST_TRY_BYTES);
+    let mut room = first_try.max(out.capacity()).min(cap_bytes);
     loop {
         out.clear();
         out.reserve(room);
