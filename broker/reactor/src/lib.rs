@@ -17,4 +17,4 @@ mod socket;
 mod sys;
 
 pub use host::{Conn, Host, Job, Listener, Socket, host};
-pub use machine::{CorePlan, Handle, Kind, Machine, Pin, Plan, start};
+pub use machine::{CorePlan, Handle, Kind, Machine, Pin, Plan, Shares, start};
