@@ -3,6 +3,7 @@
 //! Messages are Kafka's, because clients show them to people. What a setting means for this broker is said elsewhere:
 //! [`crate::topic_settings`] and the broker's own table.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 /// A row of a settings table.
@@ -149,14 +150,10 @@ impl Setting {
                 Err(self.invalid(text, "String must be non-empty"))
             }
             (Value::List(list), Valid::Elements { may_be_empty }) => {
-                self.check_list(list, "any non-empty value", may_be_empty, false)
+                self.check_list(list, None, may_be_empty, false)
             }
             (Value::List(list), Valid::ElementsOneOf { of, may_be_empty, may_repeat }) => {
-                self.check_list(list, &format!("[{}]", of.join(", ")), may_be_empty, may_repeat)?;
-                match list.iter().find(|one| !of.contains(&one.as_str())) {
-                    None => Ok(()),
-                    Some(odd) => Err(self.invalid(odd, format!("String must be one of: {}", of.join(", ")))),
-                }
+                self.check_list(list, Some(of), may_be_empty, may_repeat)
             }
             (Value::List(list), Valid::ThrottledReplicas) => self.check_throttled(list),
             _ => Ok(()),
@@ -176,21 +173,26 @@ impl Setting {
     fn check_list(
         &self,
         list: &[String],
-        valid: &str,
+        of: Option<&[&str]>,
         may_be_empty: bool,
         may_repeat: bool,
     ) -> Result<(), Invalid> {
         let name = self.name;
         if list.is_empty() && !may_be_empty {
-            return Err(Invalid(format!(
-                "Configuration '{name}' must not be empty. Valid values include: {valid}"
-            )));
+            let valid = of.map_or("any non-empty value".to_owned(), |of| format!("[{}]", of.join(", ")));
+            let message = format!("Configuration '{name}' must not be empty. Valid values include: {valid}");
+            return Err(Invalid(message));
         }
-        if !may_repeat && list.iter().enumerate().any(|(i, one)| list[..i].contains(one)) {
+        if !may_repeat && list.iter().collect::<BTreeSet<_>>().len() < list.len() {
             return Err(Invalid(format!("Configuration '{name}' values must not be duplicated.")));
         }
-        if list.iter().any(String::is_empty) {
-            return Err(Invalid(format!("Configuration '{name}' values must not be empty.")));
+        for one in list {
+            if one.is_empty() {
+                return Err(Invalid(format!("Configuration '{name}' values must not be empty.")));
+            }
+            if let Some(of) = of.filter(|of| !of.contains(&one.as_str())) {
+                return Err(self.invalid(one, format!("String must be one of: {}", of.join(", "))));
+            }
         }
         Ok(())
     }

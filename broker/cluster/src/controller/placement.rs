@@ -21,7 +21,11 @@ pub(super) fn place<'a>(
     // A broker on its way out gets nothing, nor does one whose directories are all cordoned.
     let candidates: Vec<&Broker> =
         brokers.filter(|it| !it.is_in_controlled_shutdown && it.has_uncordoned_dir()).collect();
-    let wanted = usize::try_from(replication_factor).unwrap_or(0);
+    let Some(wanted) = usize::try_from(replication_factor).ok().filter(|&wanted| wanted > 0) else {
+        return Err(format!(
+            "Invalid replication factor {replication_factor}: the replication factor must be positive."
+        ));
+    };
     if wanted > candidates.len() {
         return Err(format!(
             "The target replication factor of {replication_factor} cannot be reached because only {} broker(s) are \
@@ -193,5 +197,7 @@ mod tests {
         let few = "The target replication factor of 2 cannot be reached because only 1 broker(s) are registered or \
                    some brokers have all their log directories cordoned.";
         assert_eq!(place(brokers.iter(), 2, 2, 1), Err(few.to_owned()));
+        let none = "Invalid replication factor 0: the replication factor must be positive.";
+        assert_eq!(place(brokers.iter(), 2, 0, 1), Err(none.to_owned()));
     }
 }
