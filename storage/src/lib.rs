@@ -3,6 +3,7 @@
 //! [`disk::Disk`], which the reactor implements for real and [`disk::memory`] for tests.
 
 pub mod buffer;
+pub mod cache;
 pub mod catalogue;
 pub mod checkpoint;
 pub mod data_dir;
@@ -10,7 +11,9 @@ pub mod disk;
 pub mod error;
 pub mod format;
 pub mod leader_epochs;
+pub mod log;
 pub mod producers;
+pub(crate) mod recovery;
 pub mod segment;
 
 pub use error::Error;

@@ -238,6 +238,22 @@ impl Producers {
         self.entries.insert(producer_id, Box::new(producer));
     }
 
+    /// Takes back what was applied last for a producer: an append that did not last. `before` is what was
+    /// known of it until then.
+    pub fn take_back(&mut self, producer_id: i64, before: Option<Producer>) {
+        if let Some(now) = self.entries.remove(&producer_id)
+            && let Some(first_offset) = now.transaction_start
+        {
+            self.open.remove(&first_offset);
+        }
+        let Some(before) = before else { return };
+        if let Some(first_offset) = before.transaction_start {
+            // If it was a marker that ended the transaction, it is open again.
+            self.unreplicated.remove(&first_offset);
+        }
+        self.restore(producer_id, before);
+    }
+
     /// State from a snapshot file. Expired producers are left out, as Kafka does.
     pub fn from_snapshot(entries: &[SnapshotEntry], now_ms: i64, expiry_ms: i64) -> Self {
         let mut producers = Self::default();

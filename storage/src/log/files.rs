@@ -1,0 +1,284 @@
+//! Files of a log as they are needed: created with the first flush, opened with the first use.
+
+use std::collections::VecDeque;
+use std::io;
+use std::rc::Rc;
+
+use super::{Durability, Log, LogConfig};
+use crate::Error;
+use crate::checkpoint::{print_partition_metadata, read_whole, write_atomically};
+use crate::disk::{Class, Disk, File, Mode};
+use crate::format::{Damage, PARTITION_METADATA, SegmentFile, segment_file_name};
+use crate::recovery::scan::{first_timestamp, index_segment};
+use crate::segment::aborted_index::AbortedIndex;
+use crate::segment::offset_index::OffsetIndex;
+use crate::segment::time_index::TimeIndex;
+use crate::segment::{Indexes, OnDisk, Segment};
+
+/// A sealed segment that somebody reads.
+pub(super) struct Reader {
+    pub(super) base_offset: i64,
+    pub(super) file: Rc<dyn File>,
+    pub(super) indexes: Indexes,
+}
+
+/// Those used last, the latest at the back.
+#[derive(Default)]
+pub(super) struct Readers {
+    slots: VecDeque<Rc<Reader>>,
+}
+
+impl Readers {
+    fn get(&mut self, base_offset: i64) -> Option<Rc<Reader>> {
+        let at = self.slots.iter().position(|reader| reader.base_offset == base_offset)?;
+        let reader = self.slots.remove(at)?;
+        self.slots.push_back(Rc::clone(&reader));
+        Some(reader)
+    }
+
+    fn put(&mut self, reader: Rc<Reader>) {
+        self.forget(reader.base_offset);
+        if self.slots.len() >= READERS_MAX {
+            self.slots.pop_front();
+        }
+        self.slots.push_back(reader);
+    }
+
+    pub(super) fn forget(&mut self, base_offset: i64) {
+        self.slots.retain(|reader| reader.base_offset != base_offset);
+    }
+}
+
+impl Log {
+    /// The file of a segment that has something to write, ready for it: its last block is in memory.
+    pub(super) async fn file_to_write(&self, base_offset: i64) -> Result<Rc<dyn File>, Error> {
+        let is_new = {
+            let state = self.state.borrow();
+            let open = state.segment(base_offset).and_then(|segment| segment.open.as_ref());
+            open.is_some_and(|open| matches!(open.on_disk, OnDisk::Nothing))
+        };
+        let file = if is_new { self.create(base_offset).await? } else { self.open_file(base_offset).await? };
+        let missing = {
+            let state = self.state.borrow();
+            let open = state.segment(base_offset).and_then(|segment| segment.open.as_ref());
+            open.and_then(|open| open.tail.missing())
+        };
+        if let Some(missing) = missing {
+            let bytes = (missing.end - missing.start) as usize;
+            let path = self.path(base_offset, SegmentFile::Log);
+            let read = file.read_at(u64::from(missing.start), bytes, Class::Append).await;
+            let read = read.map_err(|error| Error::io(&path, error))?;
+            if read.len() < bytes {
+                return Err(Damage::new(missing.start as usize + read.len(), "the file ends here").at(&path));
+            }
+            let mut state = self.state.borrow_mut();
+            if let Some(open) = state.segment_mut(base_offset).and_then(|segment| segment.open.as_mut()) {
+                open.tail.fill(&read);
+            }
+        }
+        Ok(file)
+    }
+
+    /// Creates a segment's file, and the log's folder if it is the first.
+    pub(super) async fn create(&self, base_offset: i64) -> Result<Rc<dyn File>, Error> {
+        // Two that create the same file would cut what the other wrote.
+        self.waiting.until(|| !self.state.borrow().is_creating).await;
+        let ready = {
+            let mut state = self.state.borrow_mut();
+            let open = state.segment(base_offset).and_then(|segment| segment.open.as_ref());
+            let ready = open.and_then(|open| open.on_disk.file());
+            state.is_creating = ready.is_none();
+            ready
+        };
+        if let Some(file) = ready {
+            return Ok(file);
+        }
+        let _creating = Creating { log: self };
+        self.create_alone(base_offset).await
+    }
+
+    async fn create_alone(&self, base_offset: i64) -> Result<Rc<dyn File>, Error> {
+        if self.config().durability == Durability::Written {
+            // Order: a segment's existence says that everything before it is on stable storage.
+            self.sync_written().await?;
+        }
+        let folder = self.dir.folder();
+        self.create_folder(&folder).await?;
+        let path = self.path(base_offset, SegmentFile::Log);
+        let failed = |error| Error::io(&path, error);
+        let file = self.disk.open(&path, Mode::DirectCreate).await.map_err(failed)?;
+        if file.len().await.map_err(failed)? > 0 {
+            // Left over from an append that was taken back.
+            super::flush::cut_to(&*file, 0).await.map_err(failed)?;
+        }
+        self.disk.sync_dir(&folder).await.map_err(failed)?;
+        let mut state = self.state.borrow_mut();
+        if let Some(open) = state.segment_mut(base_offset).and_then(|segment| segment.open.as_mut()) {
+            open.on_disk = OnDisk::Ready(Rc::clone(&file));
+        }
+        Ok(file)
+    }
+
+    async fn create_folder(&self, folder: &str) -> Result<(), Error> {
+        if self.state.borrow().has_folder {
+            return Ok(());
+        }
+        let failed = |error| Error::io(folder, error);
+        self.disk.create_dir(folder).await.map_err(failed)?;
+        self.disk.sync_dir("").await.map_err(failed)?;
+        if !self.dir.topic_id.is_zero() {
+            let path = format!("{folder}/{PARTITION_METADATA}");
+            write_atomically(&*self.disk, &path, print_partition_metadata(self.dir.topic_id)).await?;
+        }
+        self.state.borrow_mut().has_folder = true;
+        Ok(())
+    }
+
+    /// The file of an open segment that has one. The first time, what the disk holds is compared with
+    /// what the catalogue said.
+    pub(super) async fn open_file(&self, base_offset: i64) -> Result<Rc<dyn File>, Error> {
+        let bytes = {
+            let state = self.state.borrow();
+            let segment = state.segment(base_offset).ok_or_else(|| gone(base_offset))?;
+            if let Some(OnDisk::Ready(file)) = segment.open.as_ref().map(|open| &open.on_disk) {
+                return Ok(Rc::clone(file));
+            }
+            segment.durable_bytes()
+        };
+        let path = self.path(base_offset, SegmentFile::Log);
+        let file = self.disk.open(&path, Mode::Direct).await.map_err(|error| Error::io(&path, error))?;
+        let len = file.len().await.map_err(|error| Error::io(&path, error))?;
+        if len != u64::from(bytes) {
+            let position = usize::try_from(len.min(u64::from(bytes))).expect("a position in a segment");
+            let found = format!("{len} bytes where a clean end left {bytes}");
+            return Err(Damage::new(position, found).at(&path));
+        }
+        let config = self.config();
+        let loaded = self.indexes(&file, &path, base_offset, bytes).await?;
+        let first_timestamp = first_timestamp(&*file, &path).await?;
+        let mut state = self.state.borrow_mut();
+        let segment = state.segment_mut(base_offset).ok_or_else(|| gone(base_offset))?;
+        Ok(segment.take_in(file, loaded, first_timestamp, &config))
+    }
+
+    /// A segment's indexes from their files, or made anew from its content.
+    async fn indexes(
+        &self,
+        file: &Rc<dyn File>,
+        path: &str,
+        base_offset: i64,
+        bytes: u32,
+    ) -> Result<Indexes, Error> {
+        let (config, folder) = (self.config(), self.dir.folder());
+        if let Some(indexes) = read_indexes(&*self.disk, &folder, base_offset, &config).await? {
+            return Ok(indexes);
+        }
+        let aborted = read_aborted(&*self.disk, &folder, base_offset).await?;
+        let made = index_segment(file, path, base_offset, bytes, &config).await?;
+        Ok(Indexes { aborted, ..made })
+    }
+
+    /// A sealed segment's file and indexes.
+    pub(super) async fn reader(&self, base_offset: i64) -> Result<Rc<Reader>, Error> {
+        let (known, bytes) = {
+            let mut state = self.state.borrow_mut();
+            let bytes = state.segment(base_offset).map(|segment| segment.bytes);
+            (state.readers.get(base_offset), bytes.ok_or_else(|| gone(base_offset))?)
+        };
+        if let Some(reader) = known {
+            return Ok(reader);
+        }
+        let path = self.path(base_offset, SegmentFile::Log);
+        let file = self.disk.open(&path, Mode::Direct).await.map_err(|error| Error::io(&path, error))?;
+        let indexes = self.indexes(&file, &path, base_offset, bytes).await?;
+        let reader = Rc::new(Reader { base_offset, file, indexes });
+        let mut state = self.state.borrow_mut();
+        if state.segment(base_offset).is_some() {
+            state.readers.put(Rc::clone(&reader));
+        }
+        Ok(reader)
+    }
+}
+
+/// The one creation that runs.
+struct Creating<'a> {
+    log: &'a Log,
+}
+
+impl Drop for Creating<'_> {
+    fn drop(&mut self) {
+        self.log.state.borrow_mut().is_creating = false;
+        self.log.waiting.wake_idle();
+    }
+}
+
+impl Segment {
+    /// Puts what was on disk in front of what was appended since the log was opened.
+    fn take_in(
+        &mut self,
+        file: Rc<dyn File>,
+        loaded: Indexes,
+        first_timestamp: i64,
+        config: &LogConfig,
+    ) -> Rc<dyn File> {
+        let Some(open) = self.open.as_mut() else { return file };
+        if let OnDisk::Ready(file) = &open.on_disk {
+            // Somebody else was faster.
+            return Rc::clone(file);
+        }
+        open.indexes.go_on_from(loaded, self.base_offset, config);
+        open.first_timestamp = first_timestamp;
+        open.on_disk = OnDisk::Ready(Rc::clone(&file));
+        file
+    }
+}
+
+/// A segment's index files; None if one is missing or damaged, for then they are made anew.
+pub(crate) async fn read_indexes(
+    disk: &dyn Disk,
+    folder: &str,
+    base_offset: i64,
+    config: &LogConfig,
+) -> Result<Option<Indexes>, Error> {
+    let path = |file| format!("{folder}/{}", segment_file_name(base_offset, file));
+    let index_bytes = config.segment_index_bytes as usize;
+    let bytes_max = index_bytes.max(INDEX_BYTES_MAX);
+    let Some(bytes) = readable(read_whole(disk, &path(SegmentFile::OffsetIndex), bytes_max).await)? else {
+        return Ok(None);
+    };
+    let Ok(offsets) = OffsetIndex::decode(base_offset, index_bytes, &bytes) else { return Ok(None) };
+    let Some(bytes) = readable(read_whole(disk, &path(SegmentFile::TimeIndex), bytes_max).await)? else {
+        return Ok(None);
+    };
+    let Ok(times) = TimeIndex::decode(base_offset, index_bytes, &bytes) else { return Ok(None) };
+    let aborted = read_aborted(disk, folder, base_offset).await?;
+    Ok(Some(Indexes { offsets, times, aborted, ..Indexes::new(base_offset, config) }))
+}
+
+/// A segment's aborted transactions; most have none and no file. A damaged file is not made anew: that takes
+/// what was known of producers when the segment began.
+pub(crate) async fn read_aborted(
+    disk: &dyn Disk,
+    folder: &str,
+    base_offset: i64,
+) -> Result<AbortedIndex, Error> {
+    let path = format!("{folder}/{}", segment_file_name(base_offset, SegmentFile::AbortedIndex));
+    let bytes = read_whole(disk, &path, INDEX_BYTES_MAX).await?.unwrap_or_default();
+    AbortedIndex::decode(&bytes).map_err(|damage| damage.at(&path))
+}
+
+fn readable<T>(read: Result<Option<T>, Error>) -> Result<Option<T>, Error> {
+    match read {
+        Err(Error::Corrupt { .. }) => Ok(None),
+        read => read,
+    }
+}
+
+fn gone(base_offset: i64) -> Error {
+    Error::io(&segment_file_name(base_offset, SegmentFile::Log), io::ErrorKind::NotFound.into())
+}
+
+/// Files and indexes of sealed segments that one log keeps open.
+const READERS_MAX: usize = 4;
+/// No index is larger; a longer file is damaged.
+const INDEX_BYTES_MAX: usize = 256 << 20;

@@ -1,0 +1,277 @@
+//! Flush: everything that has gathered becomes durable, one flight after the other.
+//!
+//! Rules that recovery relies on:
+//! - A flight begins when the one before it is over. So whatever follows a flight in the file proves that all
+//!   of the flight was durable.
+//! - A segment's file is created when everything before it is durable, and its name is durable before its
+//!   first flight.
+//! - Beyond the content the file holds zeros, or ends: nothing is ever written there but a flight.
+
+use std::future::poll_fn;
+use std::io;
+use std::rc::Rc;
+use std::task::Poll;
+
+use bytes::Bytes;
+
+use super::{Durability, Log, State};
+use crate::Error;
+use crate::disk::{Class, File, LocalFuture, Sync};
+use crate::format::SegmentFile;
+use crate::segment::Mark;
+use crate::segment::writer::Flight;
+
+impl Log {
+    /// Whether something was appended that no running flush will write. If so, spawn [`Self::flush`].
+    pub fn needs_flush(&self) -> bool {
+        let state = self.state.borrow();
+        !state.is_flushing && state.fence.is_none() && state.first_dirty().is_some()
+    }
+
+    /// Writes until everything appended is durable. What is appended while a write is in flight joins the
+    /// next one. At most one runs; a second returns at once. Run it to its end: dropped half-way, nobody
+    /// could say what is on disk, and the log is fenced.
+    pub fn flush(self: &Rc<Self>) -> LocalFuture<'static, ()> {
+        let log = Rc::clone(self);
+        Box::pin(async move {
+            if !log.state.borrow().is_flushing {
+                log.write_all_pending().await;
+            }
+        })
+    }
+
+    async fn write_all_pending(&self) {
+        let turn = Turn::begin(self);
+        while let Some(base_offset) = self.next_to_write() {
+            if let Err(error) = self.write_segment(base_offset).await {
+                if is_full(&error) {
+                    self.take_back().await;
+                } else {
+                    self.fence(&error);
+                }
+            }
+        }
+        turn.end();
+    }
+
+    fn next_to_write(&self) -> Option<i64> {
+        let state = self.state.borrow();
+        if state.fence.is_some() { None } else { state.first_dirty() }
+    }
+
+    async fn write_segment(&self, base_offset: i64) -> Result<(), Error> {
+        let file = self.file_to_write(base_offset).await?;
+        self.waiting.until(|| !self.state.borrow().is_zeroing_ahead(base_offset)).await;
+        // Order: taken off at the last moment, so that all who came meanwhile are on board.
+        let flight = self.state.borrow_mut().take_off(base_offset);
+        let Some(flight) = flight else { return Ok(()) };
+        let sync = match self.config().durability {
+            Durability::Synced => Sync::Durable,
+            Durability::Written => Sync::Later,
+        };
+        let written = write_together(&*file, &flight.writes, sync).await;
+        written.map_err(|error| Error::io(&self.path(base_offset, SegmentFile::Log), error))?;
+        self.land(base_offset, flight, sync == Sync::Durable);
+        Ok(())
+    }
+
+    /// All of a flight is written: readers may see it, and those who wait are told.
+    fn land(&self, base_offset: i64, flight: Flight, is_synced: bool) {
+        let durable_offset = flight.end.offset;
+        {
+            let mut state = self.state.borrow_mut();
+            if state.fence.is_some() {
+                return;
+            }
+            if let Some(segment) = state.segment_mut(base_offset) {
+                segment.landed(flight.end, flight.latest, is_synced);
+            }
+            state.durable_offset = durable_offset;
+            state.upkeep_refused = false;
+            if is_synced {
+                state.forget_undo(durable_offset);
+            }
+        }
+        for chunk in flight.chunks {
+            self.cache.keep_tail(&self.tails, chunk);
+        }
+        self.waiting.advance(durable_offset);
+    }
+
+    /// There was no room. The appends that are not durable never happened: those who wait for them hear so,
+    /// and the next append gets their offsets.
+    async fn take_back(&self) {
+        let (durable_offset, cut) = {
+            let mut state = self.state.borrow_mut();
+            state.roll_back();
+            let active = state.active();
+            let file = active.open.as_ref().and_then(|open| open.on_disk.file());
+            (state.durable_offset, file.map(|file| (file, active.base_offset, active.bytes)))
+        };
+        self.waiting.fail(durable_offset, false, &Error::Full);
+        let Some((file, base_offset, bytes)) = cut else { return };
+        // Order: what part of the flight did reach the disk goes before anything else is written there, or
+        // a crash could find it behind what comes next.
+        if let Err(error) = cut_to(&*file, bytes).await {
+            self.fence(&Error::io(&self.path(base_offset, SegmentFile::Log), error));
+        }
+    }
+
+    /// With [`Durability::Written`]: makes what was written so far survive a power cut. Otherwise nothing to do.
+    pub fn sync(self: &Rc<Self>) -> LocalFuture<'static, Result<(), Error>> {
+        let log = Rc::clone(self);
+        Box::pin(async move { log.sync_written().await })
+    }
+
+    pub(super) async fn sync_written(&self) -> Result<(), Error> {
+        loop {
+            let next = self.state.borrow().first_unsynced();
+            let Some((base_offset, file, mark)) = next else { return Ok(()) };
+            if let Err(error) = file.sync().await {
+                let error = Error::io(&self.path(base_offset, SegmentFile::Log), error);
+                self.fence(&error);
+                return Err(error);
+            }
+            let mut state = self.state.borrow_mut();
+            if let Some(fence) = &state.fence {
+                return Err(fence.clone());
+            }
+            let Some(segment) = state.segment_mut(base_offset) else { continue };
+            // A segment that was sealed meanwhile is synced anyway.
+            if let Some(open) = &mut segment.open {
+                open.synced = mark;
+            }
+            state.forget_undo(mark.end.offset);
+        }
+    }
+}
+
+impl State {
+    fn take_off(&mut self, base_offset: i64) -> Option<Flight> {
+        if self.fence.is_some() {
+            return None;
+        }
+        self.segment_mut(base_offset)?.open.as_mut()?.tail.take_off()
+    }
+
+    /// Zeros are on their way to where the next flight goes.
+    fn is_zeroing_ahead(&self, base_offset: i64) -> bool {
+        let Some(open) = self.segment(base_offset).and_then(|segment| segment.open.as_ref()) else {
+            return false;
+        };
+        let dirty = open.tail.dirty_range();
+        open.room
+            .zeroing
+            .as_ref()
+            .is_some_and(|zeroing| zeroing.start < dirty.end && dirty.start < zeroing.end)
+    }
+
+    /// Back to what is durable, as if nothing had been appended since.
+    fn roll_back(&mut self) {
+        let durable_offset = self.durable_offset;
+        while self.segments.len() > 1 && self.active().base_offset > durable_offset {
+            self.segments.pop();
+        }
+        self.active_mut().roll_back();
+        while self.undo.back().is_some_and(|undo| undo.last_offset >= durable_offset) {
+            let undo = self.undo.pop_back().expect("just seen");
+            self.producers.take_back(undo.producer_id, undo.before);
+        }
+        let epoch = self.epochs.latest();
+        self.epochs_changed |= self.epochs.truncate_end(durable_offset);
+        if let Some(epoch) = epoch {
+            // The leader is still the same one.
+            self.epochs_changed |= self.epochs.assign(epoch, durable_offset);
+        }
+        self.end_offset = durable_offset;
+    }
+
+    fn forget_undo(&mut self, offset: i64) {
+        while self.undo.front().is_some_and(|undo| undo.last_offset < offset) {
+            self.undo.pop_front();
+        }
+    }
+
+    /// The first segment that was written since it was last synced.
+    fn first_unsynced(&self) -> Option<(i64, Rc<dyn File>, Mark)> {
+        self.segments.iter().find_map(|segment| {
+            let open = segment.open.as_ref()?;
+            let file = open.on_disk.file().filter(|_| open.synced != open.durable)?;
+            Some((segment.base_offset, file, open.durable))
+        })
+    }
+}
+
+/// Cuts a file, for good.
+pub(super) async fn cut_to(file: &dyn File, bytes: u32) -> io::Result<()> {
+    file.truncate(u64::from(bytes)).await?;
+    file.sync().await
+}
+
+/// The filesystem has no room: not a fault of the medium.
+pub(super) fn is_full(error: &Error) -> bool {
+    match error {
+        Error::Full => true,
+        Error::Io { source, .. } => {
+            matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+        }
+        _ => false,
+    }
+}
+
+/// All writes of a flight at once. Returns when the last one is over, whatever became of the others; a
+/// failure that is more than lack of room counts most.
+async fn write_together(file: &dyn File, writes: &[(u64, Bytes)], sync: Sync) -> io::Result<()> {
+    if let [(position, data)] = writes {
+        return file.write_at(*position, data.clone(), sync, Class::Append).await;
+    }
+    let begin = |(position, data): &(u64, Bytes)| file.write_at(*position, data.clone(), sync, Class::Append);
+    let mut running: Vec<_> = writes.iter().map(begin).collect();
+    let mut result = Ok(());
+    poll_fn(|context| {
+        running.retain_mut(|write| match write.as_mut().poll(context) {
+            Poll::Pending => true,
+            Poll::Ready(Ok(())) => false,
+            Poll::Ready(Err(error)) => {
+                if result
+                    .as_ref()
+                    .err()
+                    .is_none_or(|known: &io::Error| known.kind() == io::ErrorKind::StorageFull)
+                {
+                    result = Err(error);
+                }
+                false
+            }
+        });
+        if running.is_empty() { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+    result
+}
+
+/// The one flush that runs.
+struct Turn<'a> {
+    log: &'a Log,
+    is_over: bool,
+}
+
+impl<'a> Turn<'a> {
+    fn begin(log: &'a Log) -> Self {
+        log.state.borrow_mut().is_flushing = true;
+        Self { log, is_over: false }
+    }
+
+    fn end(mut self) {
+        self.is_over = true;
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.log.state.borrow_mut().is_flushing = false;
+        if !self.is_over {
+            self.log.fence(&Error::Fenced("a flush was abandoned".to_owned()));
+        }
+        self.log.waiting.wake_idle();
+    }
+}

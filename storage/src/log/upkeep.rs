@@ -1,0 +1,399 @@
+//! Upkeep: what makes appends fast and openings short, and may wait: zeros ahead of the content, sealing what
+//! was rolled, index files, epochs, removing what was deleted.
+
+use std::io;
+use std::ops::Range;
+use std::rc::Rc;
+
+use super::flush::{cut_to, is_full};
+use super::{Durability, Log, LogConfig, State};
+use crate::Error;
+use crate::checkpoint::{print_epochs, write_atomically};
+use crate::disk::{BLOCK_BYTES, Class, LocalFuture, Sync};
+use crate::format::{LEADER_EPOCHS, SegmentFile};
+use crate::segment::writer::Place;
+use crate::segment::{Indexes, OnDisk, Open, ROOM_BYTES_MAX, ROOM_BYTES_MIN, Segment, room_max};
+
+/// One piece of work.
+enum Job {
+    MakeRoom(i64),
+    SaveEpochs,
+    SaveSnapshot(i64),
+    Seal(i64),
+    SaveIndexes(i64),
+    Remove(i64),
+    Sync,
+}
+
+impl Log {
+    /// Whether there is work for [`Self::upkeep`]. Cheap: ask after each flush.
+    pub fn wants_upkeep(&self) -> bool {
+        let state = self.state.borrow();
+        !state.is_in_upkeep && state.next_job(&self.config()).is_some()
+    }
+
+    /// Does the work that can wait. At most one runs; a second returns at once. Spawn it in the background
+    /// class: it never holds up an append for longer than one write of zeros takes.
+    pub fn upkeep(self: &Rc<Self>) -> LocalFuture<'static, ()> {
+        let log = Rc::clone(self);
+        Box::pin(async move {
+            if !log.state.borrow().is_in_upkeep {
+                log.do_all_jobs().await;
+            }
+        })
+    }
+
+    async fn do_all_jobs(&self) {
+        let _turn = Turn::begin(self);
+        loop {
+            let job = self.state.borrow().next_job(&self.config());
+            let Some(job) = job else { return };
+            let Err(error) = self.do_job(job).await else { continue };
+            if !is_full(&error) {
+                self.fence(&error);
+                return;
+            }
+            // Nothing is lost, only late.
+            self.state.borrow_mut().upkeep_refused = true;
+        }
+    }
+
+    async fn do_job(&self, job: Job) -> Result<(), Error> {
+        match job {
+            Job::MakeRoom(base_offset) => self.make_room(base_offset).await,
+            Job::SaveEpochs => self.save_epochs().await,
+            Job::SaveSnapshot(base_offset) => self.save_snapshot(base_offset).await,
+            Job::Seal(base_offset) => self.seal(base_offset).await,
+            Job::SaveIndexes(base_offset) => self.save_indexes(base_offset).await,
+            Job::Remove(base_offset) => self.remove_segment(base_offset).await,
+            Job::Sync => self.sync_written().await,
+        }
+    }
+
+    /// Writes zeros ahead of the content, so that appends neither extend the file nor convert extents.
+    async fn make_room(&self, base_offset: i64) -> Result<(), Error> {
+        let file = self.open_file(base_offset).await?;
+        let path = self.path(base_offset, SegmentFile::Log);
+        let failed = |error| Error::io(&path, error);
+        let Some(wanted) = self.state.borrow_mut().plan_room(base_offset, &self.config()) else {
+            return Ok(());
+        };
+        if file.allocate(wanted.start, wanted.end - wanted.start).await.is_err() {
+            // No room, or a filesystem that cannot: appends go on without.
+            self.refuse_room(base_offset);
+            return Ok(());
+        }
+        let mut zeros = self.disk.buffer(ZEROS_BYTES);
+        zeros.whole()[..ZEROS_BYTES].fill(0);
+        zeros.set_len(ZEROS_BYTES);
+        let zeros = zeros.freeze();
+        let mut from = wanted.start;
+        loop {
+            let next = self.state.borrow_mut().begin_zeroing(base_offset, from, wanted.end);
+            let Some(range) = next else { break };
+            let bytes = usize::try_from(range.end - range.start).expect("a small part");
+            let written =
+                file.write_at(range.start, zeros.slice(..bytes), Sync::Later, Class::Background).await;
+            self.end_zeroing(base_offset);
+            if let Err(error) = written {
+                let error = failed(error);
+                self.refuse_room(base_offset);
+                return if is_full(&error) { Ok(()) } else { Err(error) };
+            }
+            from = range.end;
+        }
+        file.sync().await.map_err(failed)?;
+        if let Some(open) =
+            self.state.borrow_mut().segment_mut(base_offset).and_then(|segment| segment.open.as_mut())
+        {
+            open.room.prepared = wanted.end;
+            open.room.step = (2 * (wanted.end - wanted.start)).clamp(ROOM_BYTES_MIN, ROOM_BYTES_MAX);
+        }
+        Ok(())
+    }
+
+    fn end_zeroing(&self, base_offset: i64) {
+        if let Some(open) =
+            self.state.borrow_mut().segment_mut(base_offset).and_then(|segment| segment.open.as_mut())
+        {
+            open.room.zeroing = None;
+        }
+        self.waiting.wake_idle();
+    }
+
+    fn refuse_room(&self, base_offset: i64) {
+        if let Some(open) =
+            self.state.borrow_mut().segment_mut(base_offset).and_then(|segment| segment.open.as_mut())
+        {
+            open.room.is_refused = true;
+        }
+    }
+
+    async fn save_epochs(&self) -> Result<(), Error> {
+        let entries = {
+            let mut state = self.state.borrow_mut();
+            state.epochs_changed = false;
+            print_epochs(state.epochs.entries())
+        };
+        let path = format!("{}/{LEADER_EPOCHS}", self.dir.folder());
+        let saved = write_atomically(&*self.disk, &path, entries).await;
+        self.state.borrow_mut().epochs_changed |= saved.is_err();
+        saved
+    }
+
+    /// The snapshot of producers that belongs to where a segment begins.
+    pub(super) async fn save_snapshot(&self, base_offset: i64) -> Result<(), Error> {
+        let snapshot = {
+            let state = self.state.borrow();
+            let open = state.segment(base_offset).and_then(|segment| segment.open.as_ref());
+            open.and_then(|open| open.snapshot.clone())
+        };
+        let Some(snapshot) = snapshot else { return Ok(()) };
+        write_atomically(&*self.disk, &self.path(base_offset, SegmentFile::Snapshot), snapshot).await?;
+        if let Some(open) =
+            self.state.borrow_mut().segment_mut(base_offset).and_then(|segment| segment.open.as_mut())
+        {
+            open.snapshot = None;
+        }
+        Ok(())
+    }
+
+    /// A segment that takes no more is cut to its content and gets its index files.
+    pub(super) async fn seal(&self, base_offset: i64) -> Result<(), Error> {
+        let file = self.open_file(base_offset).await?;
+        let Some(bytes) = self.state.borrow().segment(base_offset).map(|segment| segment.bytes) else {
+            return Ok(());
+        };
+        let cut = cut_to(&*file, bytes).await;
+        cut.map_err(|error| Error::io(&self.path(base_offset, SegmentFile::Log), error))?;
+        {
+            let mut state = self.state.borrow_mut();
+            let Some(segment) = state.segment_mut(base_offset) else { return Ok(()) };
+            let latest = segment.latest;
+            if let Some(open) = &mut segment.open {
+                open.indexes.times.append_last(latest.timestamp, latest.offset);
+                // The cut's flush covered the content too.
+                open.synced = open.durable;
+            }
+        }
+        self.write_indexes(base_offset, i64::MAX).await?;
+        let mut state = self.state.borrow_mut();
+        if let Some(segment) = state.segment_mut(base_offset) {
+            segment.open = None;
+        }
+        Ok(())
+    }
+
+    /// Index files of a segment that goes on growing, so that less has to be read after a crash.
+    async fn save_indexes(&self, base_offset: i64) -> Result<(), Error> {
+        let Some(end) = self.state.borrow().segment(base_offset).and_then(Segment::synced_end) else {
+            return Ok(());
+        };
+        self.write_indexes(base_offset, end.offset).await?;
+        if let Some(open) =
+            self.state.borrow_mut().segment_mut(base_offset).and_then(|segment| segment.open.as_mut())
+        {
+            open.indexed_bytes = end.position;
+        }
+        Ok(())
+    }
+
+    /// Entries below `before`. The offset index comes last: with it, the others count.
+    pub(super) async fn write_indexes(&self, base_offset: i64, before: i64) -> Result<(), Error> {
+        let encoded = {
+            let state = self.state.borrow();
+            let open = state.segment(base_offset).and_then(|segment| segment.open.as_ref());
+            open.map(|open| open.indexes.encode_before(before))
+        };
+        let Some([aborted, times, offsets]) = encoded else { return Ok(()) };
+        let path = |file| self.path(base_offset, file);
+        if !aborted.is_empty() {
+            write_atomically(&*self.disk, &path(SegmentFile::AbortedIndex), aborted).await?;
+        }
+        write_atomically(&*self.disk, &path(SegmentFile::TimeIndex), times).await?;
+        write_atomically(&*self.disk, &path(SegmentFile::OffsetIndex), offsets).await
+    }
+
+    /// Removes the files of a segment that is no longer part of the log.
+    async fn remove_segment(&self, base_offset: i64) -> Result<(), Error> {
+        self.keep_a_segment_on_disk().await?;
+        let folder = self.dir.folder();
+        let mut marked = Vec::new();
+        for file in [
+            SegmentFile::Log,
+            SegmentFile::OffsetIndex,
+            SegmentFile::TimeIndex,
+            SegmentFile::AbortedIndex,
+            SegmentFile::Snapshot,
+        ] {
+            let path = self.path(base_offset, file);
+            let aside = format!("{path}.deleted");
+            match self.disk.rename(&path, &aside).await {
+                Ok(()) => marked.push(aside),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(Error::io(&path, error)),
+            }
+        }
+        // Order: the oldest is gone for good before the next one goes, or a crash could leave a hole.
+        self.disk.sync_dir(&folder).await.map_err(|error| Error::io(&folder, error))?;
+        for path in marked {
+            self.disk.remove(&path).await.map_err(|error| Error::io(&path, error))?;
+        }
+        let mut state = self.state.borrow_mut();
+        if state.doomed.front() == Some(&base_offset) {
+            state.doomed.pop_front();
+        }
+        state.readers.forget(base_offset);
+        Ok(())
+    }
+
+    /// Where the log goes on must be on disk before the last segment that tells it goes.
+    async fn keep_a_segment_on_disk(&self) -> Result<(), Error> {
+        let to_create = {
+            let state = self.state.borrow();
+            if state.is_on_disk() { None } else { Some(state.active().base_offset) }
+        };
+        match to_create {
+            Some(base_offset) => self.create(base_offset).await.map(drop),
+            None => Ok(()),
+        }
+    }
+}
+
+impl State {
+    fn next_job(&self, config: &LogConfig) -> Option<Job> {
+        if self.fence.is_some() || self.is_ending || self.upkeep_refused {
+            return None;
+        }
+        let open = || self.segments.iter().rev().take_while(|segment| segment.open.is_some());
+        let active = self.active();
+        if active.wants_room(config) {
+            return Some(Job::MakeRoom(active.base_offset));
+        }
+        if config.durability == Durability::Written && self.unsynced_bytes() >= UNSYNCED_BYTES_MAX {
+            return Some(Job::Sync);
+        }
+        if self.epochs_changed && self.is_on_disk() {
+            return Some(Job::SaveEpochs);
+        }
+        let has_snapshot = |segment: &&Segment| {
+            let open = segment.open.as_ref();
+            open.is_some_and(|open| open.snapshot.is_some()) && segment.base_offset <= self.durable_offset
+        };
+        if let Some(segment) = open().find(has_snapshot).filter(|_| self.is_on_disk()) {
+            return Some(Job::SaveSnapshot(segment.base_offset));
+        }
+        let is_rolled =
+            |segment: &&Segment| segment.base_offset != active.base_offset && segment.is_settled();
+        if let Some(segment) = open().filter(is_rolled).last() {
+            return Some(Job::Seal(segment.base_offset));
+        }
+        if let Some(base_offset) = self.doomed.front() {
+            return Some(Job::Remove(*base_offset));
+        }
+        active.wants_index_files().then_some(Job::SaveIndexes(active.base_offset))
+    }
+
+    fn unsynced_bytes(&self) -> u64 {
+        let unsynced = |segment: &Segment| {
+            let open = segment.open.as_ref();
+            open.map_or(0, |open| u64::from(open.durable.end.position - open.synced.end.position))
+        };
+        self.segments.iter().map(unsynced).sum()
+    }
+
+    /// The blocks to fill with zeros next.
+    fn plan_room(&mut self, base_offset: i64, config: &LogConfig) -> Option<Range<u64>> {
+        let open = self.segment_mut(base_offset)?.open.as_mut()?;
+        let start = open.room.prepared.max(open.tail.dirty_range().end);
+        let step = open.room.step.max(ROOM_BYTES_MIN);
+        let end = (start + step).min(room_max(config));
+        if start >= end {
+            // As much as there may be; not asked again.
+            open.room.prepared = open.room.prepared.max(room_max(config));
+            return None;
+        }
+        Some(start..end)
+    }
+
+    /// The next blocks to fill, none of which anything was appended to. None: enough, or all in vain.
+    fn begin_zeroing(&mut self, base_offset: i64, from: u64, end: u64) -> Option<Range<u64>> {
+        if self.fence.is_some() || self.is_ending || self.active().base_offset != base_offset {
+            return None;
+        }
+        let open = self.segment_mut(base_offset)?.open.as_mut()?;
+        let start = from.max(open.tail.dirty_range().end);
+        let range = start..(start + ZEROS_BYTES as u64).min(end);
+        if range.is_empty() {
+            return None;
+        }
+        open.room.zeroing = Some(range.clone());
+        Some(range)
+    }
+}
+
+impl Segment {
+    /// All of it is durable, so that it can be sealed.
+    fn is_settled(&self) -> bool {
+        let is_there = |open: &Open| !matches!(open.on_disk, OnDisk::Nothing);
+        self.open.as_deref().is_some_and(|open| open.durable.end.position == self.bytes && is_there(open))
+    }
+
+    fn synced_end(&self) -> Option<Place> {
+        self.open.as_ref().map(|open| open.synced.end)
+    }
+
+    fn wants_index_files(&self) -> bool {
+        let Some(open) = &self.open else { return false };
+        let grown = open.synced.end.position.saturating_sub(open.indexed_bytes);
+        matches!(open.on_disk, OnDisk::Ready(_)) && grown >= (open.indexed_bytes / 8).max(UNINDEXED_BYTES_MAX)
+    }
+}
+
+impl Indexes {
+    /// Aborted transactions, times and offsets below `before`, as their files hold them.
+    fn encode_before(&self, before: i64) -> [Vec<u8>; 3] {
+        let (mut aborted, mut times, mut offsets) =
+            (self.aborted.clone(), self.times.clone(), self.offsets.clone());
+        aborted.truncate(before);
+        times.truncate(before);
+        offsets.truncate(before);
+        [aborted.encode(), times.encode(), offsets.encode()]
+    }
+}
+
+/// The one upkeep that runs.
+struct Turn<'a> {
+    log: &'a Log,
+}
+
+impl<'a> Turn<'a> {
+    fn begin(log: &'a Log) -> Self {
+        log.state.borrow_mut().is_in_upkeep = true;
+        Self { log }
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let is_zeroing = {
+            let mut state = self.log.state.borrow_mut();
+            state.is_in_upkeep = false;
+            let open = state.active().open.as_ref();
+            open.is_some_and(|open| open.room.zeroing.is_some())
+        };
+        if is_zeroing {
+            // Nobody would hear when those zeros have landed.
+            self.log.fence(&Error::Fenced("an upkeep was abandoned".to_owned()));
+        }
+        self.log.waiting.wake_idle();
+    }
+}
+
+/// Zeros per write: what an append may have to wait for, if it has caught up with them.
+const ZEROS_BYTES: usize = 256 << 10;
+/// With [`Durability::Written`], what may pile up before a flush comes unasked.
+const UNSYNCED_BYTES_MAX: u64 = 8 << 20;
+/// Content without index files, and at least an eighth of it all: what is read again after a crash.
+const UNINDEXED_BYTES_MAX: u32 = 4 << 20;
+const _: () = assert!(ZEROS_BYTES.is_multiple_of(BLOCK_BYTES));

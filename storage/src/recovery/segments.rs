@@ -1,0 +1,245 @@
+//! Reads the segments in order, as far as they need reading, and makes each of them whole.
+
+use std::rc::Rc;
+
+use super::Recovery;
+use super::listing::Listing;
+use super::scan::{Scanned, Start, first_timestamp, scan};
+use super::tail::{Verdict, judge};
+use crate::Error;
+use crate::catalogue;
+use crate::disk::{Class, File, Mode};
+use crate::format::{Damage, SEGMENT_BYTES_MAX, SegmentFile};
+use crate::log::{LogConfig, read_aborted, read_indexes};
+use crate::segment::reader::SCAN_BYTES;
+use crate::segment::writer::Tail;
+use crate::segment::{Latest, Mark, OnDisk, Segment};
+
+/// A segment's file as it was found.
+#[derive(Clone, Copy)]
+struct Found {
+    base_offset: i64,
+    len: u64,
+    /// Where the next segment begins; None for the last.
+    next: Option<i64>,
+}
+
+impl Recovery<'_> {
+    pub(super) async fn read_segments(&mut self, listing: &Listing) -> Result<(), Error> {
+        self.segments.clear();
+        let nexts = listing.logs.keys().skip(1).copied().map(Some).chain([None]);
+        for ((base_offset, len), next) in listing.logs.iter().zip(nexts) {
+            let found = Found { base_offset: *base_offset, len: *len, next };
+            let described = self.described();
+            let at = described.iter().position(|segment| segment.base_offset == *base_offset);
+            match at.filter(|at| at + 1 < described.len()) {
+                Some(at) => self.take_described(described[at], found).await?,
+                None => self.read_segment(found).await?,
+            }
+        }
+        Ok(())
+    }
+
+    /// All of this segment is below the recovery point: what the catalogue says is not asked again.
+    async fn take_described(&mut self, segment: catalogue::Segment, found: Found) -> Result<(), Error> {
+        let path = self.path(found.base_offset, SegmentFile::Log);
+        let bytes = segment.bytes;
+        if found.len < u64::from(bytes) {
+            let len = usize::try_from(found.len).expect("shorter than a segment");
+            return Err(Damage::new(len, format!("the file ends where {bytes} bytes were flushed")).at(&path));
+        }
+        if found.len > u64::from(bytes) {
+            // It was not sealed when the catalogue was written. Zeros follow.
+            let file = self.open(&path).await?;
+            cut(&*file, &path, bytes).await?;
+        }
+        let latest = Latest { timestamp: segment.max_timestamp, offset: segment.offset_of_max_timestamp };
+        self.segments.push(Segment::sealed(found.base_offset, bytes, latest));
+        Ok(())
+    }
+
+    async fn read_segment(&mut self, found: Found) -> Result<(), Error> {
+        let path = self.path(found.base_offset, SegmentFile::Log);
+        let len = u32::try_from(found.len).ok().filter(|len| u64::from(*len) <= SEGMENT_BYTES_MAX + 1);
+        let len =
+            len.ok_or_else(|| Damage::new(0, format!("{} bytes are no segment", found.len)).at(&path))?;
+        let file = self.open(&path).await?;
+        // As producers are before the first batch of this segment, if they are known.
+        let is_known = !self.segments.is_empty() && found.base_offset >= self.replay_from;
+        let snapshot = is_known.then(|| self.producers.to_snapshot());
+        let (scanned, indexed) = self.scan(&file, &path, found, len).await?;
+        self.check_flushed(&scanned, &path, found)?;
+        match found.next {
+            Some(next) => self.check_end(&*file, &path, &scanned, found, next).await?,
+            None => self.check_tail(&file, &path, &scanned, len).await?,
+        }
+        let is_cut = scanned.end.position < len;
+        if is_cut {
+            cut(&*file, &path, scanned.end.position).await?;
+        } else {
+            file.sync().await.map_err(|error| Error::io(&path, error))?;
+        }
+        let is_sealed = found.next.is_some() && !is_cut && indexed == Some(scanned.indexes.offsets.len());
+        let first_timestamp = first_timestamp(&*file, &path).await?;
+        let mut segment = Segment::fresh(found.base_offset, self.config, self.now_ms);
+        segment.bytes = scanned.end.position;
+        segment.latest = scanned.latest;
+        if is_sealed {
+            segment.open = None;
+        }
+        if let Some(open) = &mut segment.open {
+            open.tail = Tail::new(found.base_offset, scanned.end);
+            open.durable = Mark { end: scanned.end, latest: scanned.latest };
+            open.synced = open.durable;
+            open.indexes = scanned.indexes;
+            open.first_timestamp = first_timestamp;
+            open.on_disk = OnDisk::Ready(file);
+            open.snapshot = snapshot;
+        }
+        self.segments.push(segment);
+        Ok(())
+    }
+
+    /// Reads the segment from where nothing vouches for it. Also says how many index entries were on disk,
+    /// if they were used.
+    async fn scan(
+        &mut self,
+        file: &Rc<dyn File>,
+        path: &str,
+        found: Found,
+        len: u32,
+    ) -> Result<(Scanned, Option<usize>), Error> {
+        let offset = self.vouched_offset(found).min(self.replay_from);
+        let indexes = read_indexes(self.disk, &self.folder, found.base_offset, self.config).await?;
+        let indexed = indexes.as_ref().map(|indexes| indexes.offsets.len());
+        let start = indexes.and_then(|indexes| Start::in_the_index(indexes, offset));
+        if let Some(mut start) = start.filter(|start| start.position < len) {
+            start.indexes.aborted.truncate(self.replay_from);
+            let begun = start.position;
+            let scanned = self.scan_from(file, path, found, len, start).await?;
+            if scanned.end.position > begun {
+                return Ok((scanned, indexed));
+            }
+            // The index does not fit the content; the content counts.
+        }
+        let mut start = Start::at_the_beginning(found.base_offset, &self.rules(found));
+        start.indexes.aborted = read_aborted(self.disk, &self.folder, found.base_offset).await?;
+        start.indexes.aborted.truncate(self.replay_from);
+        Ok((self.scan_from(file, path, found, len, start).await?, None))
+    }
+
+    async fn scan_from(
+        &mut self,
+        file: &Rc<dyn File>,
+        path: &str,
+        found: Found,
+        len: u32,
+        start: Start,
+    ) -> Result<Scanned, Error> {
+        let rules = self.rules(found);
+        let (producers, epochs, replay_from) = (&mut self.producers, &mut self.epochs, self.replay_from);
+        let scanned = scan(Rc::clone(file), found.base_offset, start, len, &rules, |batch, aborted| {
+            if batch.base_offset >= replay_from {
+                batch.apply(producers, aborted);
+            }
+            if epochs.latest().is_none_or(|latest| latest < batch.leader_epoch) {
+                epochs.assign(batch.leader_epoch, batch.base_offset);
+            }
+        });
+        scanned.await.map_err(|error| Error::io(path, error))
+    }
+
+    /// Everything of this segment below the offset is known to be good.
+    fn vouched_offset(&self, found: Found) -> i64 {
+        let recovery_offset = self.recovery_offset();
+        let is_below = found.next.is_some_and(|next| next <= recovery_offset);
+        if is_below || (self.known.is_none() && found.next.is_some()) { i64::MAX } else { recovery_offset }
+    }
+
+    /// Where nobody says that all batches are here, some may have been compacted.
+    fn rules(&self, found: Found) -> LogConfig {
+        let is_compacted = self.config.is_compacted || (found.next.is_some() && self.described().is_empty());
+        LogConfig { is_compacted, ..self.config.clone() }
+    }
+
+    /// Below the recovery point nothing is missing.
+    fn check_flushed(&self, scanned: &Scanned, path: &str, found: Found) -> Result<(), Error> {
+        let Some(known) = self.known else { return Ok(()) };
+        let end = scanned.end;
+        let is_described = known.segments.last().is_some_and(|last| last.base_offset == found.base_offset);
+        let is_short = is_described && end.position < known.recovery.position;
+        if !is_short && (end.offset >= known.recovery.offset || found.next.is_some()) {
+            return Ok(());
+        }
+        let offset = known.recovery.offset;
+        let why = scanned.stop.as_ref().map_or("the file ends here", |stop| &stop.found);
+        Err(Damage::new(end.position as usize, format!("{why}; up to offset {offset} all was flushed"))
+            .at(path))
+    }
+
+    /// A segment that another one follows was durable to its last byte.
+    async fn check_end(
+        &self,
+        file: &dyn File,
+        path: &str,
+        scanned: &Scanned,
+        found: Found,
+        next: i64,
+    ) -> Result<(), Error> {
+        let end = scanned.end;
+        if let Some(stop) = &scanned.stop
+            && !is_blank(file, path, end.position).await?
+        {
+            return Err(Damage::new(end.position as usize, stop.found.clone()).at(path));
+        }
+        let is_gap = next > end.offset && !self.rules(found).is_compacted;
+        let is_jump = next.saturating_sub(end.offset) > i64::from(i32::MAX);
+        if next < end.offset || (is_gap && !is_jump) {
+            let found = format!("it ends with offset {} and the next segment begins with {next}", end.offset);
+            return Err(Damage::new(end.position as usize, found).at(path));
+        }
+        Ok(())
+    }
+
+    async fn check_tail(
+        &self,
+        file: &Rc<dyn File>,
+        path: &str,
+        scanned: &Scanned,
+        len: u32,
+    ) -> Result<(), Error> {
+        let Some(stop) = &scanned.stop else { return Ok(()) };
+        let verdict = judge(file, scanned.end, len, stop, self.config).await;
+        match verdict.map_err(|error| Error::io(path, error))? {
+            Verdict::Torn => Ok(()),
+            Verdict::Damaged(found) => Err(Damage::new(scanned.end.position as usize, found).at(path)),
+        }
+    }
+
+    async fn open(&self, path: &str) -> Result<Rc<dyn File>, Error> {
+        self.disk.open(path, Mode::Direct).await.map_err(|error| Error::io(path, error))
+    }
+}
+
+/// From here to its end the file holds zeros.
+async fn is_blank(file: &dyn File, path: &str, position: u32) -> Result<bool, Error> {
+    let mut position = u64::from(position);
+    loop {
+        let read = file.read_at(position, SCAN_BYTES, Class::Background).await;
+        let bytes = read.map_err(|error| Error::io(path, error))?;
+        if bytes.is_empty() {
+            return Ok(true);
+        }
+        if bytes.iter().any(|byte| *byte != 0) {
+            return Ok(false);
+        }
+        position += bytes.len() as u64;
+    }
+}
+
+/// Cuts the file to its content, for good: what lay behind must not come back when it grows.
+async fn cut(file: &dyn File, path: &str, bytes: u32) -> Result<(), Error> {
+    let failed = |error| Error::io(path, error);
+    file.truncate(u64::from(bytes)).await.map_err(failed)?;
+    file.sync().await.map_err(failed)
+}
