@@ -3,6 +3,7 @@
 #
 #   kafka.sh jars                            fetches the jars once; prints their folder
 #   kafka.sh start DIR PORT [key=value ...]  one node in KRaft mode on PORT and PORT+1, DIR wiped first; prints its pid when it answers
+#   kafka.sh resume DIR PORT                 starts that node again after a stop or a kill
 #   kafka.sh tool CLASS [argument ...]       runs a main class of the jars
 #
 # KAFKA_LIB names a folder of jars that is there already; HEAP the broker's heap.
@@ -48,18 +49,24 @@ PROPERTIES
   printf '%s\n' "$@" >> "$properties"
   java -cp "$lib/*" kafka.tools.StorageTool format --standalone -t "$(java -cp "$lib/*" kafka.tools.StorageTool random-uuid)" -c "$properties" > "$dir/format.log" 2>&1 ||
     { cat "$dir/format.log" >&2; exit 2; }
-  nohup java -Xmx"${HEAP:-512m}" -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -cp "$lib/*" kafka.Kafka "$properties" > "$dir/server.log" 2>&1 < /dev/null &
+  resume "$dir" "$port"
+}
+
+resume() {
+  local dir=$1 port=$2
+  nohup java -Xmx"${HEAP:-512m}" -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -cp "$lib/*" kafka.Kafka "$dir/server.properties" >> "$dir/server.log" 2>&1 < /dev/null &
   local pid=$!
   "$here/answers.sh" "127.0.0.1:$port" 60 "$pid" || { tail -20 "$dir/server.log" >&2; exit 2; }
   echo "$pid"
 }
 
-command=${1:?jars, start or tool}
+command=${1:?jars, start, resume or tool}
 shift
 lib=$(jars)
 case $command in
   jars) echo "$lib" ;;
   start) start "$@" ;;
+  resume) resume "$@" ;;
   tool) exec java -Xmx256m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -cp "$lib/*" "$@" ;;
   *) echo "unknown: $command" >&2; exit 2 ;;
 esac

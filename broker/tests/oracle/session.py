@@ -79,6 +79,8 @@ class Session:
     def topic(self, text="t", partitions=1, **configs):
         """A new topic with leaders for all its partitions; underscores in config names stand for dots."""
         name = self.name(text)
+        # The oldest records here would otherwise go away while they are looked at.
+        configs.setdefault("retention_ms", -1)
         wanted = [{"Name": key.replace("_", "."), "Value": str(value)} for key, value in configs.items()]
         topic = {"Name": name, "NumPartitions": partitions, "ReplicationFactor": 1, "Configs": wanted}
         made = self.quietly("CreateTopics", 5, {"Topics": [topic], "timeoutMs": 30000})

@@ -1,0 +1,148 @@
+#!/usr/bin/env bash
+# Real clients against a broker.   run.sh [suite ...]     suites: kcat confluent kafka-python aiokafka kafkajs java franz-go tools kill-nine dump-log
+#
+# BOOTSTRAP      a running broker to test; otherwise MILLSTREAM_BIN is started. With neither, Apache Kafka is: that proves the suites.
+#                kill-nine and dump-log start their own broker, so they need MILLSTREAM_BIN (or prove themselves on Kafka).
+# REQUIRE=1      a suite whose client cannot be had here is a failure, not skipped
+# INTEROP_CACHE  where clients are kept between runs (target/interop); everything is pinned and comes from the languages' own registries
+#
+# One line a check, `N passed, M failed` at the end.
+set -u
+here=$(cd "$(dirname "$0")" && pwd)
+cache=${INTEROP_CACHE:-$here/../../../target/interop}
+mkdir -p "$cache" && cache=$(cd "$cache" && pwd)
+export INTEROP_CACHE=$cache PYTHONDONTWRITEBYTECODE=1
+port=${INTEROP_PORT:-39600}
+scratch=$(mktemp -d)
+pid=
+suites=("$@")
+[ $# -gt 0 ] || suites=(kcat confluent kafka-python aiokafka kafkajs java franz-go tools kill-nine dump-log)
+
+start() {
+  if [ -n "${MILLSTREAM_BIN:-}" ]; then "$here/broker.sh" start "$1" "$2"; else "$here/kafka.sh" start "$1" "$2"; fi
+}
+
+stop() {
+  [ -n "$pid" ] || return
+  kill "$pid" 2> /dev/null
+  for _ in $(seq 300); do kill -0 "$pid" 2> /dev/null || break; sleep 0.1; done
+  pid=
+}
+trap 'stop; rm -rf "$scratch"' EXIT
+
+# Each has_* makes a client available, or says why it cannot.
+has_kcat() {
+  command -v kcat > /dev/null && return
+  [ "$(id -u)" = 0 ] && command -v apt-get > /dev/null || { echo "kcat is not installed and only root may install it"; return 1; }
+  { apt-get update -q && apt-get install -y -q --no-install-recommends kcat; } > "$scratch/apt" 2>&1 || { tail -3 "$scratch/apt"; return 1; }
+}
+
+has_python() {
+  local stamp=$cache/python/requirements.txt
+  command -v python3 > /dev/null || { echo "no python3"; return 1; }
+  cmp -s "$here/python/requirements.txt" "$stamp" && return
+  rm -rf "$cache/python"
+  { python3 -m venv "$cache/python" && "$cache/python/bin/pip" -q install --disable-pip-version-check -r "$here/python/requirements.txt"; } > "$scratch/pip" 2>&1 || { tail -3 "$scratch/pip"; return 1; }
+  cp "$here/python/requirements.txt" "$stamp"
+}
+
+has_node() {
+  command -v npm > /dev/null || { echo "no npm"; return 1; }
+  cmp -s "$here/node/package-lock.json" "$cache/node/installed" && return
+  mkdir -p "$cache/node" && cp "$here/node/package.json" "$here/node/package-lock.json" "$cache/node/"
+  (cd "$cache/node" && npm ci --ignore-scripts --no-fund --no-audit) > "$scratch/npm" 2>&1 || { tail -3 "$scratch/npm"; return 1; }
+  cp "$here/node/package-lock.json" "$cache/node/installed"
+}
+
+has_go() {
+  command -v go > /dev/null || { echo "no go"; return 1; }
+  (cd "$here/go" && GOFLAGS=-mod=readonly go build -o "$cache/franz-go" .) > "$scratch/go" 2>&1 || { tail -3 "$scratch/go"; return 1; }
+}
+
+has_java() {
+  command -v java > /dev/null || { echo "no java"; return 1; }
+  [ -n "${KAFKA_LIB:-}" ] || command -v mvn > /dev/null || { echo "no mvn"; return 1; }
+  "$here/kafka.sh" jars > "$scratch/jars" 2> "$scratch/mvn" || { tail -3 "$scratch/mvn"; return 1; }
+}
+
+needs() {
+  case $1 in
+    kcat) has_kcat ;;
+    confluent | kafka-python | aiokafka) has_python ;;
+    kafkajs) has_node ;;
+    franz-go) has_go ;;
+    java | tools | dump-log) has_java ;;
+    kill-nine) has_python ;;
+  esac
+}
+
+# Enough written for indexes to have entries, with every codec, then a stop and a look at the files.
+dump_log() {
+  local folder=$scratch/dumped pid
+  pid=$(start "$folder" $((port + 20))) || return 1
+  "$here/kafka.sh" tool org.apache.kafka.tools.TopicCommand --create --topic filled --partitions 3 --config segment.bytes=4000000 --bootstrap-server "127.0.0.1:$((port + 20))" > /dev/null || return 1
+  local codec
+  for codec in none gzip snappy lz4 zstd; do
+    "$here/kafka.sh" tool org.apache.kafka.tools.ProducerPerformance --topic filled --num-records 20000 --record-size 300 --throughput -1 \
+      --producer-props "bootstrap.servers=127.0.0.1:$((port + 20))" compression.type=$codec > /dev/null || return 1
+  done
+  stop
+  "$here/dump_log.sh" "$folder/data"
+}
+
+kill_nine() {
+  local command=("$here/broker.sh" start) pid=
+  if [ -z "${MILLSTREAM_BIN:-}" ]; then
+    command=("$here/kafka.sh" resume)
+    pid=$(start "$scratch/killed" $((port + 30))) && stop
+  fi
+  "$cache/python/bin/python" "$here/kill_nine.py" "$scratch/killed" $((port + 30)) "${ROUNDS:-5}" "${command[@]}" || return 1
+  # What the kills left behind is read once more by Kafka's own tool, after the clean stop at the end.
+  sleep 2
+  if [ -n "${MILLSTREAM_BIN:-}" ] && has_java > /dev/null; then "$here/dump_log.sh" "$scratch/killed/data"; fi
+}
+
+# A suite that hangs is ended.
+limited() { timeout -k 5 "${SUITE_SECONDS:-180}" "$@"; }
+
+run() {
+  case $1 in
+    kcat) limited "$here/kcat.sh" "$BOOTSTRAP" ;;
+    confluent) limited "$cache/python/bin/python" "$here/python/confluent.py" "$BOOTSTRAP" ;;
+    kafka-python) limited "$cache/python/bin/python" "$here/python/kafka_python.py" "$BOOTSTRAP" ;;
+    aiokafka) limited "$cache/python/bin/python" "$here/python/aio.py" "$BOOTSTRAP" ;;
+    kafkajs) NODE_PATH=$cache/node/node_modules limited node "$here/node/kafkajs.js" "$BOOTSTRAP" ;;
+    java) limited java -Xmx512m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -cp "$("$here/kafka.sh" jars)/*" "$here/java/Interop.java" "$BOOTSTRAP" ;;
+    franz-go) limited "$cache/franz-go" "$BOOTSTRAP" ;;
+    tools) limited "$here/tools.sh" "$BOOTSTRAP" ;;
+    dump-log) dump_log ;;
+    kill-nine) kill_nine ;;
+    *) echo "unknown suite: $1"; return 1 ;;
+  esac
+}
+
+passed=0 failed=0 skipped=0
+fail() { failed=$((failed + 1)); echo "FAIL $*"; }
+for suite in "${suites[@]}"; do
+  if ! why=$(needs "$suite" 2>&1); then
+    if [ "${REQUIRE:-}" = 1 ]; then fail "$suite: $why"; else skipped=$((skipped + 1)); echo "skip $suite: $why"; fi
+    continue
+  fi
+  if [ -z "${BOOTSTRAP:-}" ] && [ "$suite" != dump-log ] && [ "$suite" != kill-nine ]; then
+    pid=$(start "$scratch/broker" "$port") || { fail "the broker does not start"; break; }
+    BOOTSTRAP=127.0.0.1:$port
+  fi
+  run "$suite" > "$scratch/said" 2> "$scratch/errors"
+  status=$?
+  cat "$scratch/said"
+  passed=$((passed + $(grep -c '^ok ' "$scratch/said")))
+  # One that ends badly without naming a check is a failure of its own.
+  bad=$(grep -c '^FAIL ' "$scratch/said")
+  failed=$((failed + bad))
+  if [ "$status" != 0 ] && [ "$bad" = 0 ]; then fail "$suite: ended with $status: $(tail -c 600 "$scratch/errors" | tr '\n' ' ')"; fi
+done
+if [ -n "$pid" ] && ! kill -0 "$pid" 2> /dev/null; then fail "the broker died: $(tail -3 "$scratch/broker/server.log" | tr '\n' ' ')"; fi
+[ "$failed" = 0 ] || [ ! -f "$scratch/broker/server.log" ] || tail -5 "$scratch/broker/server.log"
+[ "$skipped" = 0 ] || echo "$skipped suites skipped"
+echo "$passed passed, $failed failed"
+[ "$failed" = 0 ]
