@@ -20,7 +20,7 @@ const LAYERS: &[&[&str]] = &[
     &["shard"],
     &["partition", "coordinator", "controller"],
     &["peer", "metadata", "security", "quotas", "telemetry"],
-    &["transport", "config", "metrics"],
+    &["transport", "config", "metrics", "promise"],
 ];
 
 /// Our crates: folder, package, which of ours it may depend on.
@@ -50,6 +50,7 @@ const WORDS: &[(&str, &[&str])] = &[
 const PRINTERS: &[&str] = &[
     "broker/src/cli",
     "broker/src/main.rs",
+    "broker/src/server/banner.rs",
     "broker/simulator/",
     "bench-harness/",
     "protocol/generator/",
