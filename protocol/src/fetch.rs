@@ -2,13 +2,18 @@
 //!
 //! A request is checked once, as a whole, and then walked where it lies. A response is a list of byte slices: what this module wrote,
 //! cut where the records of a partition belong, and between the cuts the records as the log holds them.
+//! Followers and consumers walk a response as brokers walk a request.
 //! 5: log start offset.  7: sessions (KIP-227).  9: current leader epoch.  11: racks (KIP-392).  12: flexible, diverging epochs.
 //! 13: topic ids (KIP-516).  15: replica state (KIP-903).  16: where the leader is (KIP-951).  17: directory ids.
 //! 18: the follower's high watermark (KIP-1166).
 
+mod answered;
 mod request;
 mod response;
 
+pub use answered::{
+    AbortedTransactions, FetchResponseView, FetchedPartition, FetchedPartitions, FetchedTopic, FetchedTopics,
+};
 pub use request::{
     FetchPartition, FetchPartitions, FetchRequestView, FetchTopic, FetchTopics, ForgottenPartitions,
     ForgottenTopic, ForgottenTopics,

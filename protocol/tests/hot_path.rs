@@ -21,7 +21,7 @@ use bytes::Bytes;
 use mutations::{Dice, mutate};
 use protocol::api_key::ApiKey;
 use protocol::error_code::ErrorCode;
-use protocol::fetch::{self, FetchAnswer, FetchRequestView, FetchResponseWriter};
+use protocol::fetch::{self, FetchAnswer, FetchRequestView, FetchResponseView, FetchResponseWriter};
 use protocol::frame::response_frame;
 use protocol::messages::{FetchRequest, FetchResponse, Message, ProduceRequest, ProduceResponse};
 use protocol::primitives::{DecodeError, Writer};
@@ -30,12 +30,13 @@ use protocol::produce::{self, ProduceAnswer, ProduceRequestView, ProduceResponse
 const SEED: u64 = 20_261_121;
 
 #[test]
-fn requests_of_kafka_read_as_the_generated_messages_do() {
+fn bytes_of_kafka_read_as_the_generated_messages_do() {
     let mut seen = 0;
     for vector in vectors::all().unwrap_or_else(vectors::checked_in) {
         match vector.message.as_str() {
             "ProduceRequest" => check_produce_request(&vector.bytes, vector.version),
             "FetchRequest" => check_fetch_request(&vector.bytes, vector.version),
+            "FetchResponse" => check_fetch_response(&vector.bytes, vector.version),
             _ => continue,
         }
         seen += 1;
@@ -80,13 +81,14 @@ fn responses_of_kafka_are_written_as_kafka_writes_them() {
 }
 
 #[test]
-fn any_request_reads_as_the_generated_messages_do() {
+fn any_bytes_read_as_the_generated_messages_do() {
     let mut dice = Dice::new(SEED);
     for round in 0..3_000 {
         let version = version_of(produce::VERSIONS, round);
         check_produce_request(&make::produce_request(&mut dice, version).to_bytes(version).unwrap(), version);
         let version = version_of(fetch::VERSIONS, round);
         check_fetch_request(&make::fetch_request(&mut dice, version).to_bytes(version).unwrap(), version);
+        check_fetch_response(&make::fetch_response(&mut dice, version).to_bytes(version).unwrap(), version);
     }
 }
 
@@ -123,7 +125,7 @@ fn versions_that_do_not_exist_are_refused() {
 }
 
 #[test]
-fn damaged_requests_are_judged_as_the_generated_messages_judge_them() {
+fn damaged_bytes_are_judged_as_the_generated_messages_judge_them() {
     let mut dice = Dice::new(SEED);
     let (mut accepted, mut refused) = (0, 0);
     for round in 0..50_000 {
@@ -134,7 +136,10 @@ fn damaged_requests_are_judged_as_the_generated_messages_judge_them() {
         let version = version_of(fetch::VERSIONS, round);
         let mut body = make::fetch_request(&mut dice, version).to_bytes(version).unwrap().to_vec();
         mutate(&mut body, &mut dice);
-        for is_good in [produce_is_good, check_damaged_fetch_request(&body, version)] {
+        let fetch_is_good = check_damaged_fetch_request(&body, version);
+        let mut body = make::fetch_response(&mut dice, version).to_bytes(version).unwrap().to_vec();
+        mutate(&mut body, &mut dice);
+        for is_good in [produce_is_good, fetch_is_good, check_damaged_fetch_response(&body, version)] {
             accepted += usize::from(is_good);
             refused += usize::from(!is_good);
         }
@@ -159,6 +164,12 @@ fn check_fetch_request(body: &[u8], version: i16) {
     assert_eq!(oracle::fetch_request(&view, version), generated, "version {version}");
 }
 
+fn check_fetch_response(body: &[u8], version: i16) {
+    let view = FetchResponseView::parse(body, version).unwrap();
+    let generated = FetchResponse::from_bytes(body, version).unwrap();
+    assert_eq!(oracle::fetch_response(&view, body), generated, "version {version}");
+}
+
 fn check_damaged_produce_request(body: &[u8], version: i16) -> bool {
     let (view, cost) = cost_of(|| ProduceRequestView::parse(body, version));
     assert_eq!(cost.allocations, 0);
@@ -178,6 +189,19 @@ fn check_damaged_fetch_request(body: &[u8], version: i16) -> bool {
     assert_eq!(cost.allocations, 0);
     match (view, FetchRequest::from_bytes(body, version)) {
         (Ok(view), Ok(generated)) => assert_eq!(oracle::fetch_request(&view, version), generated),
+        (Ok(_), Err(DecodeError::TooHeavy)) => {}
+        (view, generated) => {
+            assert_eq!(view.err(), generated.err(), "version {version}: {body:02x?}");
+            return false;
+        }
+    }
+    true
+}
+
+fn check_damaged_fetch_response(body: &[u8], version: i16) -> bool {
+    let view = FetchResponseView::parse(body, version);
+    match (view, FetchResponse::from_bytes(body, version)) {
+        (Ok(view), Ok(generated)) => assert_eq!(oracle::fetch_response(&view, body), generated),
         (Ok(_), Err(DecodeError::TooHeavy)) => {}
         (view, generated) => {
             assert_eq!(view.err(), generated.err(), "version {version}: {body:02x?}");

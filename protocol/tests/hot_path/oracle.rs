@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use protocol::error_code::ErrorCode;
 use protocol::fetch::{
-    AbortedTransaction, EpochEndOffset, FetchAnswer, FetchRequestView, FetchResponseWriter, SnapshotId,
+    AbortedTransaction, EpochEndOffset, FetchAnswer, FetchRequestView, FetchResponseView,
+    FetchResponseWriter, SnapshotId,
 };
 use protocol::leader_hint::{CurrentLeader, NodeEndpoint};
 use protocol::messages::{
@@ -89,6 +90,56 @@ pub(crate) fn fetch_request(view: &FetchRequestView<'_>, version: i16) -> FetchR
     assert_eq!(view.partition_count, request.topics.iter().flat_map(|topic| &topic.partitions).count());
     assert_eq!(view.forgotten_partition_count, forgotten().count());
     request
+}
+
+pub(crate) fn fetch_response(view: &FetchResponseView<'_>, body: &[u8]) -> FetchResponse {
+    let body = Bytes::copy_from_slice(body);
+    let partition = |it: protocol::fetch::FetchedPartition<'_>| {
+        let records = it.slice_of(&body);
+        assert_eq!(records.as_deref(), it.records);
+        let mut same = fetch_response::PartitionData {
+            partition_index: it.index,
+            error_code: it.error_code.0,
+            high_watermark: it.high_watermark,
+            last_stable_offset: it.last_stable_offset,
+            log_start_offset: it.log_start_offset,
+            preferred_read_replica: it.preferred_read_replica,
+            records,
+            ..Default::default()
+        };
+        let one = |it: AbortedTransaction| fetch_response::AbortedTransaction {
+            producer_id: it.producer_id,
+            first_offset: it.first_offset,
+        };
+        same.aborted_transactions = it.aborted_transactions.map(|all| all.map(one).collect());
+        if let Some(EpochEndOffset { epoch, end_offset }) = it.diverging_epoch {
+            same.diverging_epoch = fetch_response::EpochEndOffset { epoch, end_offset };
+        }
+        if let Some(CurrentLeader { leader_id, leader_epoch }) = it.current_leader {
+            same.current_leader = fetch_response::LeaderIdAndEpoch { leader_id, leader_epoch };
+        }
+        if let Some(SnapshotId { end_offset, epoch }) = it.snapshot_id {
+            same.snapshot_id = fetch_response::SnapshotId { end_offset, epoch };
+        }
+        same
+    };
+    let topics = view.topics().map(|topic| fetch_response::FetchableTopicResponse {
+        topic: topic.key.name().unwrap_or_default().into_owned(),
+        topic_id: topic.key.id().unwrap_or_default(),
+        partitions: topic.partitions.map(partition).collect(),
+    });
+    let response = FetchResponse {
+        throttle_time_ms: view.throttle_time_ms,
+        error_code: view.error_code.0,
+        session_id: view.session_id,
+        responses: topics.collect(),
+        node_endpoints: view.node_endpoints.clone(),
+    };
+    let partitions = || response.responses.iter().flat_map(|topic| &topic.partitions);
+    assert_eq!(view.partition_count, partitions().count());
+    let bytes = partitions().flat_map(|partition| &partition.records).map(Bytes::len).sum::<usize>();
+    assert_eq!(view.records_bytes, bytes);
+    response
 }
 
 fn key<'a>(version: i16, name: &'a str, id: protocol::ids::Uuid) -> TopicKey<'a> {
