@@ -146,7 +146,7 @@ struct State {
     has_folder: bool,
     is_flushing: bool,
     is_in_upkeep: bool,
-    is_creating: bool,
+    is_preparing: bool,
     /// Being closed or deleted: work that can wait is not begun.
     is_ending: bool,
     /// Base offsets of segments that are no longer part of the log, oldest first.

@@ -17,7 +17,7 @@
 //!      wait for each other.)
 //!   3. Otherwise the flight is taken as torn, and the file is cut there. This is wrong only if a device lost
 //!      whole sectors that it had reported as flushed since the last checkpoint; nothing on disk could tell.
-//! - A batch with a right checksum but the wrong offset is damage wherever it lies.
+//! - A right checksum does not save a batch with the wrong offset, which the checksum leaves out: it is a bad one.
 //!
 //! Whatever is kept is flushed before the log is used: a process that was killed may have left it in flight.
 //!

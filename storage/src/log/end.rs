@@ -59,11 +59,21 @@ impl Log {
             if let Some(fence) = log.fenced() {
                 return Err(fence);
             }
+            log.remove_doomed().await.inspect_err(|error| log.fence(error))?;
             log.leave_in_order().await.inspect_err(|error| log.fence(error))?;
             let entry = log.entry(true);
             log.fence(&Error::Fenced("the log was closed".to_owned()));
             Ok(entry)
         })
+    }
+
+    /// A clean entry does not tell of them.
+    async fn remove_doomed(&self) -> Result<(), Error> {
+        loop {
+            let next = self.state.borrow().doomed.front().copied();
+            let Some(base_offset) = next else { return Ok(()) };
+            self.remove_segment(base_offset).await?;
+        }
     }
 
     async fn leave_in_order(&self) -> Result<(), Error> {

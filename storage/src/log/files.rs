@@ -82,19 +82,24 @@ impl Log {
     /// Creates a segment's file, and the log's folder if it is the first.
     pub(super) async fn create(&self, base_offset: i64) -> Result<Rc<dyn File>, Error> {
         // Two that create the same file would cut what the other wrote.
-        self.waiting.until(|| !self.state.borrow().is_creating).await;
-        let ready = {
-            let mut state = self.state.borrow_mut();
-            let open = state.segment(base_offset).and_then(|segment| segment.open.as_ref());
-            let ready = open.and_then(|open| open.on_disk.file());
-            state.is_creating = ready.is_none();
-            ready
-        };
-        if let Some(file) = ready {
-            return Ok(file);
+        let _turn = self.take_turn().await;
+        match self.ready_file(base_offset)? {
+            Some(file) => Ok(file),
+            None => self.create_alone(base_offset).await,
         }
-        let _creating = Creating { log: self };
-        self.create_alone(base_offset).await
+    }
+
+    /// One at a time makes a file ready.
+    async fn take_turn(&self) -> Turn<'_> {
+        self.waiting.until(|| !self.state.borrow().is_preparing).await;
+        self.state.borrow_mut().is_preparing = true;
+        Turn { log: self }
+    }
+
+    fn ready_file(&self, base_offset: i64) -> Result<Option<Rc<dyn File>>, Error> {
+        let state = self.state.borrow();
+        let segment = state.segment(base_offset).ok_or_else(|| gone(base_offset))?;
+        Ok(segment.open.as_ref().and_then(|open| open.on_disk.file()))
     }
 
     async fn create_alone(&self, base_offset: i64) -> Result<Rc<dyn File>, Error> {
@@ -137,13 +142,17 @@ impl Log {
     /// The file of an open segment that has one. The first time, what the disk holds is compared with
     /// what the catalogue said.
     pub(super) async fn open_file(&self, base_offset: i64) -> Result<Rc<dyn File>, Error> {
+        if let Some(file) = self.ready_file(base_offset)? {
+            return Ok(file);
+        }
+        // One who comes second would take what the first has written meanwhile for damage.
+        let _turn = self.take_turn().await;
+        if let Some(file) = self.ready_file(base_offset)? {
+            return Ok(file);
+        }
         let bytes = {
             let state = self.state.borrow();
-            let segment = state.segment(base_offset).ok_or_else(|| gone(base_offset))?;
-            if let Some(OnDisk::Ready(file)) = segment.open.as_ref().map(|open| &open.on_disk) {
-                return Ok(Rc::clone(file));
-            }
-            segment.durable_bytes()
+            state.segment(base_offset).ok_or_else(|| gone(base_offset))?.durable_bytes()
         };
         let path = self.path(base_offset, SegmentFile::Log);
         let file = self.disk.open(&path, Mode::Direct).await.map_err(|error| Error::io(&path, error))?;
@@ -178,6 +187,27 @@ impl Log {
         Ok(Indexes { aborted, ..made })
     }
 
+    /// The files of an index were whole and yet wrong: their entries are taken from the content instead.
+    pub(super) async fn remake_indexes(&self, base_offset: i64) -> Result<(), Error> {
+        let (file, is_open) = match self.is_open(base_offset) {
+            true => (self.open_file(base_offset).await?, true),
+            false => (Rc::clone(&self.reader(base_offset).await?.file), false),
+        };
+        let Some(place) = self.state.borrow().segment_place(base_offset) else { return Ok(()) };
+        let path = self.path(base_offset, SegmentFile::Log);
+        let made = index_segment(&file, &path, base_offset, place.bytes, &self.config()).await?;
+        let mut state = self.state.borrow_mut();
+        if !is_open {
+            let aborted = AbortedIndex::default();
+            let indexes = Indexes { aborted, ..made };
+            state.readers.put(Rc::new(Reader { base_offset, file, indexes }));
+        } else if let Some(open) = state.segment_mut(base_offset).and_then(|segment| segment.open.as_mut()) {
+            // What was appended meanwhile is not in there. An index may lack entries.
+            open.indexes.offsets = made.offsets;
+        }
+        Ok(())
+    }
+
     /// A sealed segment's file and indexes.
     pub(super) async fn reader(&self, base_offset: i64) -> Result<Rc<Reader>, Error> {
         let (known, bytes) = {
@@ -200,14 +230,14 @@ impl Log {
     }
 }
 
-/// The one creation that runs.
-struct Creating<'a> {
+/// The right to make a file ready.
+struct Turn<'a> {
     log: &'a Log,
 }
 
-impl Drop for Creating<'_> {
+impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        self.log.state.borrow_mut().is_creating = false;
+        self.log.state.borrow_mut().is_preparing = false;
         self.log.waiting.wake_idle();
     }
 }
@@ -222,10 +252,6 @@ impl Segment {
         config: &LogConfig,
     ) -> Rc<dyn File> {
         let Some(open) = self.open.as_mut() else { return file };
-        if let OnDisk::Ready(file) = &open.on_disk {
-            // Somebody else was faster.
-            return Rc::clone(file);
-        }
         open.indexes.go_on_from(loaded, self.base_offset, config);
         open.first_timestamp = first_timestamp;
         open.on_disk = OnDisk::Ready(Rc::clone(&file));

@@ -9,10 +9,10 @@ use protocol::records::compression::Decompressor;
 use super::read::{Checked, SegmentPlace};
 use super::{Log, is_time, read_aborted};
 use crate::Error;
-use crate::disk::{Class, LocalFuture};
+use crate::disk::LocalFuture;
 use crate::format::{Damage, SegmentFile};
 use crate::segment::aborted_index::AbortedTransaction;
-use crate::segment::reader::{Step, Walk};
+use crate::segment::reader::Step;
 
 /// A record found by its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -162,9 +162,8 @@ impl Log {
         from: i64,
         wanted: Wanted,
     ) -> Result<Option<Timestamped>, Error> {
-        let (file, position) = self.locate(place.base_offset, from).await?;
         let path = self.path(place.base_offset, SegmentFile::Log);
-        let mut walk = Walk::new(file, position, place.bytes, SEARCH_BYTES, Class::Read);
+        let mut walk = self.walk_to(place, from, SEARCH_BYTES).await?;
         let mut checked = Checked { path: &path, expected: place.base_offset, next: place.next };
         let mut decompressor = Decompressor::new();
         loop {

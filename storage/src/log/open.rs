@@ -81,7 +81,7 @@ impl State {
             has_folder: false,
             is_flushing: false,
             is_in_upkeep: false,
-            is_creating: false,
+            is_preparing: false,
             is_ending: false,
             doomed: VecDeque::new(),
             upkeep_refused: false,

@@ -128,10 +128,9 @@ impl Log {
         from: i64,
         bytes: usize,
     ) -> Result<Option<Chunk>, Error> {
-        let (file, position) = self.locate(place.base_offset, from).await?;
         let path = self.path(place.base_offset, SegmentFile::Log);
         let window_bytes = bytes.clamp(WINDOW_BYTES_MIN, WINDOW_BYTES_MAX);
-        let mut walk = Walk::new(file, position, place.bytes, window_bytes, Class::Read);
+        let mut walk = self.walk_to(place, from, window_bytes).await?;
         let mut checked = Checked { path: &path, expected: place.base_offset, next: place.next };
         loop {
             let step = walk.next().await.map_err(|error| Error::io(&path, error))?;
@@ -160,8 +159,32 @@ impl Log {
         }
     }
 
-    /// Where to look for an offset in a segment: its file and a batch border not beyond it.
-    pub(super) async fn locate(&self, base_offset: i64, offset: i64) -> Result<(Rc<dyn File>, u32), Error> {
+    /// A walk through a segment that does not begin beyond the batch that holds `offset`. An index that leads
+    /// anywhere else is made anew.
+    pub(super) async fn walk_to(
+        &self,
+        place: SegmentPlace,
+        offset: i64,
+        read_bytes: usize,
+    ) -> Result<Walk, Error> {
+        let base_offset = place.base_offset;
+        let (file, position) = self.locate(base_offset, offset).await?;
+        let mut walk = Walk::new(file, position, place.bytes, read_bytes, Class::Read);
+        if position == 0 {
+            return Ok(walk);
+        }
+        let failed = |error| Error::io(&self.path(base_offset, SegmentFile::Log), error);
+        if leads_to_batch_below(&walk.next().await.map_err(failed)?, offset) {
+            walk.rewind(position);
+            return Ok(walk);
+        }
+        self.remake_indexes(base_offset).await?;
+        let (file, position) = self.locate(base_offset, offset).await?;
+        Ok(Walk::new(file, position, place.bytes, read_bytes, Class::Read))
+    }
+
+    /// Where to look for an offset in a segment, if its index is right.
+    async fn locate(&self, base_offset: i64, offset: i64) -> Result<(Rc<dyn File>, u32), Error> {
         if self.is_open(base_offset) {
             let file = self.open_file(base_offset).await?;
             let state = self.state.borrow();
@@ -246,6 +269,13 @@ impl Checked<'_> {
         self.expected = facts.last_offset + 1;
         Ok(Some((position, facts)))
     }
+}
+
+/// What an index entry has to lead to: a batch that ends at or before the offset looked for.
+fn leads_to_batch_below(step: &Step, offset: i64) -> bool {
+    let Step::Batch { bytes, .. } = step else { return false };
+    let Ok(batch) = BatchView::parse(bytes) else { return false };
+    batch.verify_crc().is_ok() && batch.last_offset() <= offset
 }
 
 /// Appends batches of the chunk to `slices`, from the one that holds its next offset on; `hint` is a batch border

@@ -25,6 +25,19 @@ enum Job {
     Sync,
 }
 
+impl Job {
+    /// The segment without which there is nothing to do.
+    fn segment(&self) -> Option<i64> {
+        match self {
+            Self::MakeRoom(base_offset)
+            | Self::SaveSnapshot(base_offset)
+            | Self::Seal(base_offset)
+            | Self::SaveIndexes(base_offset) => Some(*base_offset),
+            Self::SaveEpochs | Self::Remove(_) | Self::Sync => None,
+        }
+    }
+}
+
 impl Log {
     /// Whether there is work for [`Self::upkeep`]. Cheap: ask after each flush.
     pub fn wants_upkeep(&self) -> bool {
@@ -48,7 +61,12 @@ impl Log {
         loop {
             let job = self.state.borrow().next_job(&self.config());
             let Some(job) = job else { return };
+            let segment = job.segment();
             let Err(error) = self.do_job(job).await else { continue };
+            if segment.is_some_and(|base_offset| self.state.borrow().segment(base_offset).is_none()) {
+                // The log's start moved on meanwhile; that work was in vain.
+                continue;
+            }
             if !is_full(&error) {
                 self.fence(&error);
                 return;
@@ -215,7 +233,7 @@ impl Log {
     }
 
     /// Removes the files of a segment that is no longer part of the log.
-    async fn remove_segment(&self, base_offset: i64) -> Result<(), Error> {
+    pub(super) async fn remove_segment(&self, base_offset: i64) -> Result<(), Error> {
         self.keep_a_segment_on_disk().await?;
         let folder = self.dir.folder();
         let mut marked = Vec::new();
@@ -247,11 +265,12 @@ impl Log {
         Ok(())
     }
 
-    /// Where the log goes on must be on disk before the last segment that tells it goes.
+    /// Where the log goes on must be on disk before the last segment that tells it goes. Everything before its
+    /// first segment is durable, as the creation of a file has to say.
     async fn keep_a_segment_on_disk(&self) -> Result<(), Error> {
         let to_create = {
             let state = self.state.borrow();
-            if state.is_on_disk() { None } else { Some(state.active().base_offset) }
+            if state.is_on_disk() { None } else { state.segments.first().map(|first| first.base_offset) }
         };
         match to_create {
             Some(base_offset) => self.create(base_offset).await.map(drop),

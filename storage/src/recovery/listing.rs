@@ -62,11 +62,14 @@ impl Listing {
 
     /// A removal that a crash interrupted goes on later.
     fn set_doomed_aside(&mut self, known: Option<&Entry>) {
-        let start_offset = known.map_or(0, |known| known.log_start_offset);
+        let Some(known) = known else { return };
+        let first_known = known.segments.first().map_or(0, |first| first.base_offset);
         let bases: Vec<i64> = self.logs.keys().copied().collect();
-        for pair in bases.windows(2).filter(|pair| pair[1] <= start_offset) {
-            self.logs.remove(&pair[0]);
-            self.doomed.push_back(pair[0]);
+        for pair in bases.windows(2) {
+            if pair[0] < first_known || pair[1] <= known.log_start_offset {
+                self.logs.remove(&pair[0]);
+                self.doomed.push_back(pair[0]);
+            }
         }
     }
 

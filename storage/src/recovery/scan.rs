@@ -40,13 +40,7 @@ pub(crate) struct Scanned {
     pub(crate) latest: Latest,
     pub(crate) indexes: Indexes,
     /// Why it stopped there, if not because the bytes end.
-    pub(crate) stop: Option<Stop>,
-}
-
-pub(crate) struct Stop {
-    pub(crate) found: String,
-    /// The bytes there are a batch with a right checksum, only not the one that belongs there.
-    pub(crate) is_whole_batch: bool,
+    pub(crate) stop: Option<String>,
 }
 
 impl Start {
@@ -111,7 +105,7 @@ pub(crate) async fn scan(
             Step::Batch { position, bytes } => (position, bytes),
             Step::End => return Ok(scanned),
             Step::Bad { found, .. } => {
-                scanned.stop = Some(Stop { found, is_whole_batch: false });
+                scanned.stop = Some(found);
                 return Ok(scanned);
             }
         };
@@ -131,17 +125,15 @@ pub(crate) async fn scan(
 }
 
 /// Whether this is the batch that belongs here.
-fn judge(bytes: &[u8], base_offset: i64, expected: Expected) -> Result<Facts, Stop> {
-    let broken = |found: String| Stop { found, is_whole_batch: false };
-    let misplaced = |found: String| Stop { found, is_whole_batch: true };
-    let batch = BatchView::parse(bytes).map_err(|error| broken(error.to_string()))?;
-    batch.verify_crc().map_err(|error| broken(error.to_string()))?;
-    let facts = Facts::of(&batch).ok_or_else(|| misplaced("offsets out of range".to_owned()))?;
+fn judge(bytes: &[u8], base_offset: i64, expected: Expected) -> Result<Facts, String> {
+    let batch = BatchView::parse(bytes).map_err(|error| error.to_string())?;
+    batch.verify_crc().map_err(|error| error.to_string())?;
+    let facts = Facts::of(&batch).ok_or("offsets out of range")?;
     if let Some(mismatch) = expected.mismatch(&facts) {
-        return Err(misplaced(mismatch));
+        return Err(mismatch);
     }
     if facts.last_offset - base_offset > i64::from(i32::MAX) {
-        return Err(misplaced(format!("offset {} in the segment of {base_offset}", facts.last_offset)));
+        return Err(format!("offset {} in the segment of {base_offset}", facts.last_offset));
     }
     Ok(facts)
 }
@@ -162,7 +154,7 @@ pub(crate) async fn index_segment(
     let scanned = scanned.map_err(|error| Error::io(path, error))?;
     match scanned.stop {
         None => Ok(scanned.indexes),
-        Some(stop) => Err(Damage::new(scanned.end.position as usize, stop.found).at(path)),
+        Some(found) => Err(Damage::new(scanned.end.position as usize, found).at(path)),
     }
 }
 

@@ -8,11 +8,11 @@ use super::scan::{Scanned, Start, first_timestamp, scan};
 use super::tail::{Verdict, judge};
 use crate::Error;
 use crate::catalogue;
-use crate::disk::{Class, File, Mode};
+use crate::disk::{BLOCK_BYTES, Class, File, Mode, Sync};
 use crate::format::{Damage, SEGMENT_BYTES_MAX, SegmentFile};
 use crate::log::{LogConfig, read_aborted, read_indexes};
 use crate::segment::reader::SCAN_BYTES;
-use crate::segment::writer::Tail;
+use crate::segment::writer::{FLIGHT_BYTES_MAX, Tail};
 use crate::segment::{Latest, Mark, OnDisk, Segment};
 
 /// A segment's file as it was found.
@@ -74,10 +74,13 @@ impl Recovery<'_> {
             None => self.check_tail(&file, &path, &scanned, len).await?,
         }
         let is_cut = scanned.end.position < len;
-        if is_cut {
+        if found.next.is_none() || is_cut {
             cut(&*file, &path, scanned.end.position).await?;
         } else {
             file.sync().await.map_err(|error| Error::io(&path, error))?;
+        }
+        if found.next.is_none() {
+            self.write_last_flight_again(&*file, &path, scanned.end.position, found).await?;
         }
         let is_sealed = found.next.is_some() && !is_cut && indexed == Some(scanned.indexes.offsets.len());
         let first_timestamp = first_timestamp(&*file, &path).await?;
@@ -172,7 +175,7 @@ impl Recovery<'_> {
             return Ok(());
         }
         let offset = known.recovery.offset;
-        let why = scanned.stop.as_ref().map_or("the file ends here", |stop| &stop.found);
+        let why = scanned.stop.as_deref().unwrap_or("the file ends here");
         Err(Damage::new(end.position as usize, format!("{why}; up to offset {offset} all was flushed"))
             .at(path))
     }
@@ -190,7 +193,7 @@ impl Recovery<'_> {
         if let Some(stop) = &scanned.stop
             && !is_blank(file, path, end.position).await?
         {
-            return Err(Damage::new(end.position as usize, stop.found.clone()).at(path));
+            return Err(Damage::new(end.position as usize, stop.clone()).at(path));
         }
         let is_gap = next > end.offset && !self.rules(found).is_compacted;
         let is_jump = next.saturating_sub(end.offset) > i64::from(i32::MAX);
@@ -214,6 +217,36 @@ impl Recovery<'_> {
             Verdict::Torn => Ok(()),
             Verdict::Damaged(found) => Err(Damage::new(scanned.end.position as usize, found).at(path)),
         }
+    }
+
+    /// A flush alone does not make sure of what was read: after one that failed, a later one may report success
+    /// for what is lost. Only the last flight can be in that state.
+    async fn write_last_flight_again(
+        &self,
+        file: &dyn File,
+        path: &str,
+        end: u32,
+        found: Found,
+    ) -> Result<(), Error> {
+        let failed = |error| Error::io(path, error);
+        let flushed = match self.described().last() {
+            Some(last) if last.base_offset == found.base_offset => last.bytes,
+            _ => 0,
+        };
+        let mut from = flushed.max(end.saturating_sub(FLIGHT_BYTES_MAX as u32));
+        from -= from % BLOCK_BYTES as u32;
+        while from < end {
+            let bytes = ((end - from) as usize).min(SCAN_BYTES);
+            let read = file.read_at(u64::from(from), bytes, Class::Background).await.map_err(failed)?;
+            let mut buffer = self.disk.buffer(bytes);
+            buffer.extend(&read);
+            buffer.pad_to_block();
+            let data = buffer.freeze();
+            file.write_at(u64::from(from), data, Sync::Durable, Class::Background).await.map_err(failed)?;
+            from += bytes as u32;
+        }
+        // The last block is whole now; its zeros go again.
+        cut(file, path, end).await
     }
 
     async fn open(&self, path: &str) -> Result<Rc<dyn File>, Error> {

@@ -6,7 +6,6 @@ use std::rc::Rc;
 
 use protocol::records::batch::{BatchError, BatchView, HEADER_BYTES, LENGTH_OVERHEAD_BYTES};
 
-use super::scan::Stop;
 use crate::disk::{Class, File};
 use crate::log::{Durability, Facts, LogConfig};
 use crate::segment::reader::SCAN_BYTES;
@@ -27,19 +26,16 @@ pub(super) async fn judge(
     file: &Rc<dyn File>,
     end: Place,
     len: u32,
-    stop: &Stop,
+    found: &str,
     config: &LogConfig,
 ) -> io::Result<Verdict> {
-    if stop.is_whole_batch {
-        return Ok(Verdict::Damaged(stop.found.clone()));
-    }
     if !is_unwritten_in_part(&**file, end.position, len).await? {
-        return Ok(Verdict::Damaged(stop.found.clone()));
+        return Ok(Verdict::Damaged(found.to_owned()));
     }
     if config.durability == Durability::Synced
         && let Some(position) = later_flight(&**file, end, len, config).await?
     {
-        return Ok(Verdict::Damaged(format!("{}, but a later batch lies at byte {position}", stop.found)));
+        return Ok(Verdict::Damaged(format!("{found}, but a later batch lies at byte {position}")));
     }
     Ok(Verdict::Torn)
 }

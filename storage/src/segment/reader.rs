@@ -60,6 +60,12 @@ impl Walk {
         }
     }
 
+    /// Goes back to a batch that is in the window.
+    pub(crate) fn rewind(&mut self, position: u32) {
+        assert!((self.window_start..=self.position).contains(&position), "what was read last");
+        self.position = position;
+    }
+
     /// As [`Self::next`], if it can be told without another read.
     pub(crate) fn next_at_hand(&mut self) -> Option<Step> {
         self.in_window().ok()
