@@ -75,7 +75,7 @@ impl Log {
         let log = Rc::clone(self);
         Box::pin(async move {
             let mut found = Vec::new();
-            let mut next = Some(from);
+            let mut next = Some(from.max(log.start_offset()));
             while let Some(place) = next.map(|offset| log.place_of(offset)).transpose()?.flatten() {
                 if log.collect_aborted(place.base_offset, from, before, &mut found).await? {
                     break;
