@@ -55,7 +55,6 @@ pub(crate) struct Config {
     pub(crate) delete_topic_enable: bool,
     pub(crate) num_partitions: i32,
     pub(crate) default_replication_factor: i16,
-    pub(crate) log_retention_check_interval_ms: i64,
     pub(crate) producer_id_expiration_ms: i64,
     /// What was said of Kafka's settings, by name: the defaults of topics' settings come from here.
     pub(crate) statics: Overrides,
@@ -350,7 +349,6 @@ fn build(layers: Layers, sources: &Sources<'_>) -> Result<Config, ConfigError> {
         num_partitions: values.int("num.partitions"),
         default_replication_factor: i16::try_from(values.int("default.replication.factor"))
             .unwrap_or(i16::MAX),
-        log_retention_check_interval_ms: values.long("log.retention.check.interval.ms"),
         producer_id_expiration_ms: values.long("producer.id.expiration.ms"),
         statics: values.statics(),
         values,

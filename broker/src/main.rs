@@ -1,4 +1,22 @@
-#[allow(dead_code, reason = "the server that is configured by this follows")]
-mod config;
+//! `millstream`: the broker and its command line in one binary.
 
-fn main() {}
+mod admin;
+mod api;
+mod cli;
+mod config;
+mod controller;
+mod metrics;
+mod net;
+mod partition;
+mod promise;
+mod server;
+mod shard;
+
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    cli::run()
+}

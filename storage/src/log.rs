@@ -231,6 +231,11 @@ impl Log {
         state.epochs.end_offset_for(epoch, state.end_offset)
     }
 
+    /// The epoch of the batch at an offset.
+    pub fn epoch_at(&self, offset: i64) -> Option<i32> {
+        self.state.borrow().epochs.epoch_at(offset)
+    }
+
     /// A new leader's epoch begins at the log's end, also if it never writes a batch.
     pub fn assign_epoch(&self, epoch: i32) {
         let mut state = self.state.borrow_mut();

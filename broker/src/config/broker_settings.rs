@@ -48,6 +48,7 @@ pub(crate) enum Update {
 }
 
 impl Update {
+    #[cfg(test)]
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::ReadOnly => "read-only",
@@ -98,6 +99,7 @@ impl BrokerSetting {
     }
 
     /// The topic setting it is the default of.
+    #[cfg(test)]
     pub(crate) fn topic_setting(&self) -> Option<&'static str> {
         let inherits = |synonyms: &[cluster::topic_settings::Synonym]| {
             synonyms.iter().any(|synonym| synonym.name == self.setting.name)

@@ -1,0 +1,149 @@
+//! Metadata (3), versions 0-13.
+//!
+//! 1: null asks for all topics, an empty list for none. 4: auto-creation can be declined. 8: authorised
+//! operations (KIP-430). 10: topic ids (KIP-516). 12: topics can be asked by id. 13: top-level error.
+//! The answer that has a topic created is always UNKNOWN_TOPIC_OR_PARTITION: clients ask again.
+
+use std::rc::Rc;
+
+use cluster::controller::{Command, CreateTopics, invalid_topic_name, is_internal_topic};
+use cluster::metadata::{Image, NO_LEADER, Partition, Topic};
+use protocol::error_code::ErrorCode;
+use protocol::ids::Uuid;
+use protocol::messages::metadata_request::MetadataRequestTopic;
+use protocol::messages::metadata_response::{
+    MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
+};
+use protocol::messages::{MetadataRequest, MetadataResponse};
+use reactor::host;
+use storage::disk::Class;
+
+use super::{Caller, Reply, Request};
+use crate::shard::Shard;
+
+pub(crate) fn handle(shard: &Rc<Shard>, caller: &Caller, request: Request<MetadataRequest>) -> Reply {
+    let (header, asked) = (request.header, request.body);
+    let image = shard.image.borrow();
+    let mut create = Vec::new();
+    let topics = match &asked.topics {
+        None => image.topics.iter().map(|topic| known(&image, caller, topic)).collect(),
+        // Version 0 has no null: an empty list asks for all.
+        Some(names) if names.is_empty() && header.version == 0 => {
+            image.topics.iter().map(|topic| known(&image, caller, topic)).collect()
+        }
+        Some(names) => names.iter().map(|name| one(&image, caller, name, &mut create)).collect(),
+    };
+    let listener = &*caller.listener;
+    let brokers = image.brokers.values().filter(|broker| !broker.is_fenced);
+    let mut answer = MetadataResponse {
+        brokers: brokers
+            .filter_map(|broker| {
+                let endpoint = broker.endpoint(listener)?;
+                Some(MetadataResponseBroker {
+                    node_id: broker.id,
+                    host: endpoint.host.clone(),
+                    port: i32::from(endpoint.port),
+                    rack: broker.rack.clone(),
+                })
+            })
+            .collect(),
+        cluster_id: Some(image.cluster_id.clone()),
+        controller_id: shard.config.node_id,
+        topics,
+        ..MetadataResponse::default()
+    };
+    if header.version >= 8 && asked.include_topic_authorized_operations {
+        answer
+            .topics
+            .iter_mut()
+            .for_each(|topic| topic.topic_authorized_operations = super::TOPIC_OPERATIONS);
+    }
+    if (8..=10).contains(&header.version) && asked.include_cluster_authorized_operations {
+        answer.cluster_authorized_operations = super::CLUSTER_OPERATIONS;
+    }
+    drop(image);
+    if shard.config.auto_create_topics_enable && asked.allow_auto_topic_creation {
+        auto_create(shard, create);
+    }
+    header.reply(&answer)
+}
+
+/// One topic asked for by name or id.
+fn one(
+    image: &Image,
+    caller: &Caller,
+    asked: &MetadataRequestTopic,
+    create: &mut Vec<String>,
+) -> MetadataResponseTopic {
+    let unknown = |error: ErrorCode, name: Option<String>| MetadataResponseTopic {
+        error_code: error.0,
+        name,
+        topic_id: asked.topic_id,
+        ..MetadataResponseTopic::default()
+    };
+    let Some(name) = &asked.name else {
+        return match image.topics.by_id(asked.topic_id) {
+            Some(topic) => known(image, caller, topic),
+            None if asked.topic_id.is_zero() => unknown(ErrorCode::UNKNOWN_SERVER_ERROR, None),
+            None => unknown(ErrorCode::UNKNOWN_TOPIC_ID, None),
+        };
+    };
+    if let Some(topic) = image.topics.by_name(name) {
+        return known(image, caller, topic);
+    }
+    let mut missing = unknown(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, Some(name.clone()));
+    missing.topic_id = Uuid::default();
+    if invalid_topic_name(name).is_none() {
+        create.push(name.clone());
+    } else {
+        missing.error_code = ErrorCode::INVALID_TOPIC_EXCEPTION.0;
+    }
+    missing
+}
+
+fn known(image: &Image, caller: &Caller, topic: &Topic) -> MetadataResponseTopic {
+    MetadataResponseTopic {
+        error_code: ErrorCode::NONE.0,
+        name: Some(topic.name.to_string()),
+        topic_id: topic.id,
+        is_internal: is_internal_topic(&topic.name),
+        partitions: topic.partitions().iter().map(|partition| described(image, caller, partition)).collect(),
+        ..MetadataResponseTopic::default()
+    }
+}
+
+fn described(image: &Image, caller: &Caller, partition: &Partition) -> MetadataResponsePartition {
+    let leader = image.brokers.get(&partition.leader).filter(|broker| !broker.is_fenced);
+    let error = match leader {
+        None => ErrorCode::LEADER_NOT_AVAILABLE,
+        Some(leader) if leader.endpoint(&caller.listener).is_none() => ErrorCode::LISTENER_NOT_FOUND,
+        Some(_) => ErrorCode::NONE,
+    };
+    let alive = |id: &&i32| image.brokers.get(*id).is_some_and(|broker| !broker.is_fenced);
+    MetadataResponsePartition {
+        error_code: error.0,
+        partition_index: partition.index,
+        leader_id: if error.is_none() { partition.leader } else { NO_LEADER },
+        leader_epoch: partition.leader_epoch,
+        replica_nodes: partition.replicas.to_vec(),
+        isr_nodes: partition.isr.to_vec(),
+        offline_replicas: partition.replicas.iter().filter(|id| !alive(id)).copied().collect(),
+    }
+}
+
+/// In the background, as Kafka: the client asks again.
+fn auto_create(shard: &Rc<Shard>, names: Vec<String>) {
+    for name in names {
+        let id = super::random_ids(1)[0];
+        let creating =
+            shard.decide(Command::CreateTopics(CreateTopics::with_defaults(&name, id, host().random())));
+        host().spawn(
+            Class::Append,
+            Box::pin(async move {
+                if let Err(error) = creating.await {
+                    tracing::warn!(topic = name, %error, "automatic creation failed");
+                }
+            }),
+        );
+    }
+}

@@ -1,0 +1,153 @@
+//! One client: read frames, call the handler, answer in order. Lives on one core, as two tasks: this
+//! one reads and handles, the other writes.
+
+use std::io;
+use std::rc::Rc;
+
+use bytes::{Buf, Bytes, BytesMut};
+use reactor::host;
+use storage::disk::Class;
+
+use super::replies::{Next, Replies, SharedReplies};
+use crate::api::{self, Caller};
+use crate::shard::Shard;
+use crate::shard::connections::Connection;
+
+/// Room for a read while the connection is quiet, and at most at once: what is reserved follows what
+/// came, never what a length announces.
+const READ_BYTES_MIN: usize = 1 << 10;
+const READ_BYTES_MAX: usize = 256 << 10;
+
+/// Serves a connection until it ends, from its first byte to its last answer.
+pub(crate) async fn serve(shard: Rc<Shard>, connection: Rc<Connection>, number: u64, caller: Caller) {
+    let replies = Rc::new(Replies::default());
+    host().spawn(Class::Append, Box::pin(write_answers(shard.clone(), connection.clone(), replies.clone())));
+    if let Err(end) = read_requests(&shard, &connection, number, &caller, &replies).await {
+        tracing::debug!(peer = %caller.peer, %end, "connection closed");
+    }
+    replies.end();
+}
+
+/// Why reading stopped before the client was done.
+#[derive(Debug, thiserror::Error)]
+enum End {
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    #[error("frame of {0} bytes; socket.request.max.bytes is {1}")]
+    FrameSize(i32, usize),
+    #[error("refused")]
+    Refused,
+}
+
+async fn read_requests(
+    shard: &Rc<Shard>,
+    connection: &Connection,
+    number: u64,
+    caller: &Caller,
+    replies: &Replies,
+) -> Result<(), End> {
+    let share = shard.read_budget.share(number);
+    let mut buffer = BytesMut::new();
+    let mut reserve = READ_BYTES_MIN;
+    loop {
+        while let Some(frame) = next_frame(&mut buffer, shard.config.socket_request_max_bytes)? {
+            replies.room().await;
+            if replies.has_ended() {
+                return Ok(());
+            }
+            let request_bytes = frame.len();
+            let timing = shard.metrics.request_began(&frame, host().now_ns());
+            if shard.is_closing() {
+                return Ok(());
+            }
+            let reply = api::dispatch(shard, caller, frame);
+            connection.under_way.set(replies.len() + 1);
+            if !replies.push(reply, request_bytes, timing) {
+                return Err(End::Refused);
+            }
+        }
+        share.room(buffer.len()).await;
+        if buffer.is_empty() && reserve == READ_BYTES_MIN {
+            // Quiet: no buffer is held while nothing comes; the machine makes room when something does.
+            buffer = BytesMut::new();
+        } else {
+            buffer.reserve(reserve.max(missing(&buffer).min(buffer.len())));
+        }
+        let room = buffer.capacity() - buffer.len();
+        let read = connection.conn.read(&mut buffer).await?;
+        if read == 0 {
+            return Ok(());
+        }
+        connection.active_ns.set(host().now_ns());
+        reserve =
+            if read == room { (reserve * 2).min(READ_BYTES_MAX) } else { (reserve / 2).max(READ_BYTES_MIN) };
+    }
+}
+
+/// Bytes of the frame under way that have not come yet.
+fn missing(buffer: &[u8]) -> usize {
+    match buffer.first_chunk::<4>() {
+        Some(length) => (i32::from_be_bytes(*length).max(0) as usize + 4).saturating_sub(buffer.len()),
+        None => 0,
+    }
+}
+
+/// Cuts one whole frame, without its length, off the front.
+fn next_frame(buffer: &mut BytesMut, bytes_max: usize) -> Result<Option<Bytes>, End> {
+    let Some(length) = buffer.first_chunk::<4>() else { return Ok(None) };
+    let length = i32::from_be_bytes(*length);
+    match usize::try_from(length) {
+        Ok(bytes) if bytes > 0 && bytes <= bytes_max => {
+            if buffer.len() < 4 + bytes {
+                return Ok(None);
+            }
+            buffer.advance(4);
+            Ok(Some(buffer.split_to(bytes).freeze()))
+        }
+        _ => Err(End::FrameSize(length, bytes_max)),
+    }
+}
+
+async fn write_answers(shard: Rc<Shard>, connection: Rc<Connection>, replies: SharedReplies) {
+    loop {
+        match replies.next().await {
+            Next::Write(batch) => {
+                let written = connection.conn.write(&batch.parts).await;
+                replies.written(&batch);
+                connection.under_way.set(replies.len());
+                if let Err(error) = written {
+                    tracing::debug!(peer = %connection.peer, %error, "answers cannot be written");
+                    break;
+                }
+                let now_ns = host().now_ns();
+                connection.active_ns.set(now_ns);
+                for (timing, bytes) in &batch.timings {
+                    shard.metrics.request_ended(timing, *bytes, now_ns);
+                }
+            }
+            Next::Done(reason) => {
+                if let Some(reason) = reason {
+                    tracing::debug!(peer = %connection.peer, ?reason, "connection closed");
+                }
+                break;
+            }
+        }
+    }
+    replies.end();
+    connection.conn.close();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_are_cut_one_by_one_and_bad_lengths_refused() {
+        let mut buffer = BytesMut::from(&[0, 0, 0, 2, 7, 8, 0, 0, 0, 1][..]);
+        assert_eq!(next_frame(&mut buffer, 100).unwrap().unwrap(), &[7u8, 8][..]);
+        assert!(next_frame(&mut buffer, 100).unwrap().is_none());
+        for bad in [0i32, -1, i32::MIN, 101] {
+            assert!(next_frame(&mut BytesMut::from(&bad.to_be_bytes()[..]), 100).is_err(), "{bad}");
+        }
+    }
+}

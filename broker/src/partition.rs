@@ -1,0 +1,206 @@
+//! One replica on this core: its log, opened when first asked for, and what Kafka adds to a log.
+//!
+//! A core owns its partitions alone. A closed partition costs no file and next to no memory; whoever
+//! asks first has it opened, and those who ask meanwhile are served in the order they asked.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use protocol::error_code::ErrorCode;
+use protocol::ids::Uuid;
+use reactor::host;
+use storage::disk::{Class, LocalFuture};
+use storage::log::{Log, LogDir};
+use storage::{Error, catalogue};
+
+pub(crate) mod append;
+pub(crate) mod home;
+pub(crate) mod read;
+pub(crate) mod settings;
+
+use crate::promise::promise;
+use home::Home;
+use settings::TopicSettings;
+
+/// Called once the log is open, or cannot be opened.
+type Opened = Box<dyn FnOnce(&Result<Rc<Log>, Error>)>;
+
+enum State {
+    Closed(Option<catalogue::Entry>),
+    Opening(Vec<Opened>),
+    Open(Rc<Log>),
+    /// Damaged or unreadable; the broker stays up. Until restart.
+    Offline(Error),
+}
+
+/// A partition led by this core.
+pub(crate) struct Partition {
+    pub(crate) topic: Rc<str>,
+    pub(crate) index: i32,
+    pub(crate) leader_epoch: Cell<i32>,
+    pub(crate) settings: RefCell<Rc<TopicSettings>>,
+    dir: LogDir,
+    home: Rc<Home>,
+    state: RefCell<State>,
+    flushing: Cell<bool>,
+}
+
+impl Partition {
+    pub(crate) fn new(
+        dir: LogDir,
+        leader_epoch: i32,
+        settings: Rc<TopicSettings>,
+        known: Option<catalogue::Entry>,
+        home: Rc<Home>,
+    ) -> Self {
+        Self {
+            topic: Rc::from(dir.topic.as_str()),
+            index: dir.partition,
+            leader_epoch: Cell::new(leader_epoch),
+            settings: RefCell::new(settings),
+            dir,
+            home,
+            state: RefCell::new(State::Closed(known)),
+            flushing: Cell::new(false),
+        }
+    }
+
+    /// The log, if it is open.
+    pub(crate) fn log(&self) -> Option<Rc<Log>> {
+        match &*self.state.borrow() {
+            State::Open(log) => Some(log.clone()),
+            _ => None,
+        }
+    }
+
+    /// Runs `then` as soon as the log is open: at once if it is, else in the order asked.
+    pub(crate) fn when_open(self: &Rc<Self>, then: impl FnOnce(&Result<Rc<Log>, Error>) + 'static) {
+        let ready = match &mut *self.state.borrow_mut() {
+            State::Open(log) => Ok(log.clone()),
+            State::Offline(error) => Err(error.clone()),
+            State::Opening(waiting) => return waiting.push(Box::new(then)),
+            state @ State::Closed(_) => {
+                let State::Closed(known) = std::mem::replace(state, State::Opening(vec![Box::new(then)]))
+                else {
+                    unreachable!("just matched")
+                };
+                let this = self.clone();
+                return host().spawn(Class::Append, Box::pin(async move { this.open(known).await }));
+            }
+        };
+        then(&ready);
+    }
+
+    /// The log, opened if need be.
+    pub(crate) fn opened(self: &Rc<Self>) -> LocalFuture<'static, Result<Rc<Log>, Error>> {
+        if let Some(log) = self.log() {
+            return Box::pin(std::future::ready(Ok(log)));
+        }
+        let (promise, promised) = promise();
+        self.when_open(move |opened| promise.fulfil(opened.clone()));
+        Box::pin(promised)
+    }
+
+    async fn open(self: Rc<Self>, known: Option<catalogue::Entry>) {
+        let config = self.settings.borrow().log_config(&self.home);
+        let (disk, cache) = (self.home.disk.clone(), self.home.cache.clone());
+        let opened = Log::open(disk, self.dir.clone(), config, known, cache, host().wall_ms()).await;
+        let state = match &opened {
+            Ok(log) => {
+                log.watch_room(self.home.is_full.clone());
+                State::Open(log.clone())
+            }
+            Err(error) => {
+                tracing::error!(partition = %self.dir, %error, "log cannot be opened; the partition is offline");
+                State::Offline(error.clone())
+            }
+        };
+        let State::Opening(waiting) = self.state.replace(state) else { unreachable!("opened once") };
+        for then in waiting {
+            then(&opened);
+        }
+    }
+
+    /// Sees to it that everything appended becomes durable: one flush at a time, whatever is appended
+    /// while a write is in flight joins the next.
+    fn flush(self: &Rc<Self>, log: &Rc<Log>) {
+        if self.flushing.replace(true) {
+            return;
+        }
+        let (this, log) = (self.clone(), log.clone());
+        host().spawn(
+            Class::Append,
+            Box::pin(async move {
+                while log.needs_flush() {
+                    log.flush().await;
+                }
+                this.flushing.set(false);
+                this.upkeep(&log);
+            }),
+        );
+    }
+
+    /// Work of the log that can wait: zeros ahead of the content, sealing, removing.
+    pub(crate) fn upkeep(&self, log: &Rc<Log>) {
+        if log.wants_upkeep() {
+            host().spawn(Class::Background, log.upkeep());
+        }
+    }
+
+    pub(crate) fn home(&self) -> &Rc<Home> {
+        &self.home
+    }
+
+    pub(crate) fn is_at(&self, home: &Rc<Home>) -> bool {
+        Rc::ptr_eq(&self.home, home)
+    }
+
+    /// The topic's settings changed.
+    pub(crate) fn apply_settings(&self, settings: Rc<TopicSettings>) {
+        if let Some(log) = self.log() {
+            log.set_config(settings.log_config(&self.home));
+        }
+        *self.settings.borrow_mut() = settings;
+    }
+
+    /// Closes the log, if it was ever opened; what to remember of it then.
+    pub(crate) async fn close(self: &Rc<Self>) -> Result<Option<catalogue::Entry>, Error> {
+        match self.log() {
+            Some(log) => Ok(Some(log.close().await?)),
+            None => Ok(None),
+        }
+    }
+
+    /// The topic is gone: the folder is set aside, durably, then emptied in small steps.
+    pub(crate) async fn delete(self: Rc<Self>) {
+        self.home.forget(&self.dir.folder());
+        let deleted = match self.opened().await {
+            Ok(log) => set_aside(&log).await,
+            Err(error) => Err(error),
+        };
+        *self.state.borrow_mut() = State::Offline(Error::Fenced("the topic is deleted".to_owned()));
+        if let Err(error) = deleted {
+            tracing::error!(partition = %self.dir, %error, "log cannot be deleted");
+        }
+    }
+}
+
+/// Sets the folder aside under a name that no start takes for a partition, then empties it.
+async fn set_aside(log: &Rc<Log>) -> Result<(), Error> {
+    let id = Uuid::from_u64_pair(host().random(), host().random());
+    let mut removal = log.delete(id).await?;
+    while !removal.step().await? {
+        host().breathe().await;
+    }
+    Ok(())
+}
+
+/// The one place where a medium's fault becomes Kafka's error code.
+pub(crate) fn error_code(error: &Error) -> ErrorCode {
+    match error {
+        Error::OutOfRange { .. } => ErrorCode::OFFSET_OUT_OF_RANGE,
+        Error::Io { .. } | Error::Corrupt { .. } | Error::Full | Error::Fenced(_) => {
+            ErrorCode::KAFKA_STORAGE_ERROR
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! What a core does on its own: closes idle connections, watches the disk's room, expires producers,
+//! writes checkpoints. Each in small steps, at low priority.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use reactor::host;
+use storage::disk::Class;
+
+use super::Shard;
+use crate::metrics::{Snapshot, Value};
+
+const SPACE_EVERY: Duration = Duration::from_millis(500);
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(5);
+const IDLE_EVERY: Duration = Duration::from_secs(1);
+
+/// Starts them; they end with the shard.
+pub(crate) fn start(shard: &Rc<Shard>) {
+    watch_space(shard);
+    every(shard, SPACE_EVERY, |shard| Box::pin(async move { watch_space(&shard) }));
+    every(shard, IDLE_EVERY, |shard| Box::pin(async move { close_idle(&shard) }));
+    every(shard, CHECKPOINT_EVERY, |shard| Box::pin(async move { shard.checkpoint().await }));
+}
+
+fn every(
+    shard: &Rc<Shard>,
+    period: Duration,
+    chore: fn(Rc<Shard>) -> storage::disk::LocalFuture<'static, ()>,
+) {
+    let shard = shard.clone();
+    host().spawn(
+        Class::Background,
+        Box::pin(async move {
+            while !shard.is_closing() {
+                host().sleep(period).await;
+                chore(shard.clone()).await;
+            }
+        }),
+    );
+}
+
+/// Keeps a reserve: under it produce is refused with a retriable error, all else goes on.
+fn watch_space(shard: &Shard) {
+    for home in &shard.homes {
+        match home.disk.space() {
+            Ok(space) => {
+                let is_full = space.free_bytes < shard.config.reserve_bytes;
+                if home.is_full.replace(is_full) != is_full {
+                    tracing::warn!(
+                        free_bytes = space.free_bytes,
+                        is_full,
+                        "room on the data directory's disk"
+                    );
+                }
+            }
+            Err(error) => tracing::warn!(%error, "free space cannot be asked for"),
+        }
+    }
+}
+
+fn close_idle(shard: &Shard) {
+    let idle_max_ns = shard.config.connections_max_idle_ms.max(0) as u64 * 1_000_000;
+    let now_ns = host().now_ns();
+    if idle_max_ns > 0 && now_ns > idle_max_ns {
+        shard.connections.close_idle(now_ns - idle_max_ns);
+    }
+}
+
+/// A core's metrics, with what is counted at the moment of asking.
+pub(crate) fn measure(shard: &Shard) -> Snapshot {
+    let mut snapshot = shard.metrics.snapshot();
+    let open = shard.partitions.borrow().values().filter_map(|partition| partition.log()).collect::<Vec<_>>();
+    let log_bytes = open.iter().map(|log| log.size_bytes()).sum();
+    snapshot.values.extend([
+        Value::gauge("connections", "Open connections", shard.connections.len() as u64),
+        Value::gauge("open_logs", "Logs that are open", open.len() as u64),
+        Value::gauge("log_bytes", "Bytes of the open logs", log_bytes),
+        Value::gauge(
+            "disk_full",
+            "1 while appends are refused for want of room",
+            u64::from(shard.homes.iter().any(|home| home.is_full.get())),
+        ),
+    ]);
+    snapshot
+}

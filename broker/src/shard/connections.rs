@@ -1,0 +1,115 @@
+//! The connections a core serves, and (on core 0) how many each core was dealt.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, HashMap};
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+
+use reactor::Conn;
+
+/// One client's connection.
+pub(crate) struct Connection {
+    pub(crate) conn: Rc<dyn Conn>,
+    pub(crate) peer: SocketAddr,
+    /// When bytes last went either way.
+    pub(crate) active_ns: Cell<u64>,
+    /// Requests read whose answers are not written yet.
+    pub(crate) under_way: Cell<usize>,
+}
+
+/// Those of this core.
+#[derive(Default)]
+pub(crate) struct Connections {
+    next: Cell<u64>,
+    open: RefCell<BTreeMap<u64, Rc<Connection>>>,
+}
+
+impl Connections {
+    pub(crate) fn add(&self, connection: Rc<Connection>) -> u64 {
+        let number = self.next.get();
+        self.next.set(number + 1);
+        self.open.borrow_mut().insert(number, connection);
+        number
+    }
+
+    pub(crate) fn remove(&self, number: u64) {
+        self.open.borrow_mut().remove(&number);
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.open.borrow().len()
+    }
+
+    /// Closes those on which nothing moved since `before_ns`.
+    pub(crate) fn close_idle(&self, before_ns: u64) -> usize {
+        let open = self.open.borrow();
+        let idle = open.values().filter(|connection| connection.active_ns.get() < before_ns);
+        idle.map(|connection| connection.conn.close()).count()
+    }
+
+    /// Some request is not answered yet.
+    pub(crate) fn are_busy(&self) -> bool {
+        self.open.borrow().values().any(|connection| connection.under_way.get() > 0)
+    }
+
+    pub(crate) fn close_all(&self) {
+        self.open.borrow().values().for_each(|connection| connection.conn.close());
+    }
+}
+
+/// Connections by core and by address. Only core 0 deals, so only its copy counts.
+#[derive(Default)]
+pub(crate) struct Dealt {
+    by_core: Vec<usize>,
+    by_address: HashMap<IpAddr, usize>,
+    total: usize,
+}
+
+impl Dealt {
+    pub(crate) fn new(cores: usize) -> Self {
+        Self { by_core: vec![0; cores], ..Self::default() }
+    }
+
+    /// The least-loaded core, or none if a limit is reached.
+    pub(crate) fn deal(&mut self, from: IpAddr, connections_max: usize, per_ip_max: usize) -> Option<usize> {
+        let mine = self.by_address.get(&from).copied().unwrap_or(0);
+        if self.total >= connections_max || mine >= per_ip_max {
+            return None;
+        }
+        let core = (0..self.by_core.len()).min_by_key(|core| self.by_core[*core])?;
+        self.by_core[core] += 1;
+        self.total += 1;
+        self.by_address.insert(from, mine + 1);
+        Some(core)
+    }
+
+    pub(crate) fn ended(&mut self, core: usize, from: IpAddr) {
+        self.by_core[core] -= 1;
+        self.total -= 1;
+        if let Some(count) = self.by_address.get_mut(&from) {
+            *count -= 1;
+            if *count == 0 {
+                self.by_address.remove(&from);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_are_dealt_evenly_and_limits_hold() {
+        let mut dealt = Dealt::new(2);
+        let a: IpAddr = "10.0.0.1".parse().unwrap();
+        let b: IpAddr = "10.0.0.2".parse().unwrap();
+        assert_eq!(dealt.deal(a, 3, 2), Some(0));
+        assert_eq!(dealt.deal(a, 3, 2), Some(1));
+        assert_eq!(dealt.deal(a, 3, 2), None, "per address");
+        assert_eq!(dealt.deal(b, 3, 2), Some(0));
+        assert_eq!(dealt.deal(b, 3, 2), None, "in all");
+        dealt.ended(1, a);
+        assert_eq!(dealt.deal(b, 3, 2), Some(1));
+    }
+}

@@ -1,0 +1,107 @@
+//! The partitions this core leads: made when first asked for, dropped when their topic is deleted.
+
+use std::rc::Rc;
+
+use cluster::metadata::MetadataRecord;
+use protocol::error_code::ErrorCode;
+use protocol::ids::Uuid;
+use protocol::topic_key::TopicKey;
+use reactor::host;
+use storage::disk::Class;
+use storage::log::LogDir;
+
+use super::{PartitionId, Shard};
+use crate::partition::Partition;
+use crate::partition::settings::TopicSettings;
+
+impl Shard {
+    /// The core that owns a partition.
+    pub(crate) fn owner(&self, id: PartitionId) -> usize {
+        super::placement::owner(id, self.cores)
+    }
+
+    /// A partition by name, on whatever core.
+    pub(crate) fn partition_id(&self, topic: &str, index: i32) -> Result<PartitionId, ErrorCode> {
+        let image = self.image.borrow();
+        let found = image.topics.by_name(topic).filter(|topic| topic.partition(index).is_some());
+        found.map_or(Err(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION), |topic| {
+            Ok(PartitionId { topic: topic.id, index })
+        })
+    }
+
+    /// A produced or fetched partition, as the request calls its topic.
+    pub(crate) fn find(&self, topic: TopicKey<'_>, index: i32) -> Result<PartitionId, ErrorCode> {
+        match topic {
+            TopicKey::Name(name) => match std::str::from_utf8(name) {
+                Ok(name) => self.partition_id(name, index),
+                Err(_) => Err(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION),
+            },
+            TopicKey::Id(id) => {
+                let image = self.image.borrow();
+                let topic = image.topics.by_id(id).ok_or(ErrorCode::UNKNOWN_TOPIC_ID)?;
+                let found = topic.partition(index).ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
+                found.map(|_| PartitionId { topic: id, index })
+            }
+        }
+    }
+
+    /// A partition that this core owns, if the image has it.
+    pub(crate) fn partition(&self, id: PartitionId) -> Result<Rc<Partition>, ErrorCode> {
+        assert_eq!(self.owner(id), self.core, "asked on the core that owns it");
+        if let Some(partition) = self.partitions.borrow().get(&id) {
+            return Ok(partition.clone());
+        }
+        let partition = Rc::new(self.make(id)?);
+        self.partitions.borrow_mut().insert(id, partition.clone());
+        Ok(partition)
+    }
+
+    fn make(&self, id: PartitionId) -> Result<Partition, ErrorCode> {
+        let image = self.image.borrow();
+        let topic = image.topics.by_id(id.topic).ok_or(ErrorCode::UNKNOWN_TOPIC_ID)?;
+        let registered = topic.partition(id.index).ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
+        let dir = LogDir { topic: topic.name.to_string(), partition: id.index, topic_id: id.topic };
+        let settings = Rc::new(TopicSettings::of(&image, &self.config, &topic.name));
+        let home = self.home_of(&dir);
+        let known = home.known.borrow().get(&dir.folder()).cloned();
+        Ok(Partition::new(dir, registered.leader_epoch, settings, known, home))
+    }
+
+    /// Where a partition's log is: where the catalogue or a folder says, else spread by its index.
+    fn home_of(&self, dir: &LogDir) -> Rc<crate::partition::home::Home> {
+        let folder = dir.folder();
+        let has_it = self.homes.iter().find(|home| home.known.borrow().contains_key(&folder));
+        let spread = dir.partition.unsigned_abs() as usize % self.homes.len();
+        has_it.unwrap_or(&self.homes[spread]).clone()
+    }
+
+    /// What a metadata record means for the partitions of this core, after the image has it.
+    pub(super) fn follow(self: &Rc<Self>, record: &MetadataRecord) {
+        match record {
+            MetadataRecord::RemoveTopic(removed) => self.remove_topic(removed.topic_id),
+            MetadataRecord::Config(_) => self.settings_changed(),
+            _ => {}
+        }
+    }
+
+    fn remove_topic(self: &Rc<Self>, topic: Uuid) {
+        let mut gone = Vec::new();
+        self.partitions.borrow_mut().retain(|id, partition| {
+            let stays = id.topic != topic;
+            if !stays {
+                gone.push(partition.clone());
+            }
+            stays
+        });
+        for partition in gone {
+            host().spawn(Class::Background, Box::pin(partition.delete()));
+        }
+    }
+
+    fn settings_changed(&self) {
+        let image = self.image.borrow();
+        for partition in self.partitions.borrow().values() {
+            partition.apply_settings(Rc::new(TopicSettings::of(&image, &self.config, &partition.topic)));
+        }
+    }
+}
