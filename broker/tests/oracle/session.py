@@ -6,8 +6,7 @@ from codec import ZERO_ID, printable
 from wire import CLOSED, SILENT, Wire
 
 # Where these stand, only whether there is one counts.
-MESSAGES = {"ErrorMessage", "BatchIndexErrorMessage"}
-TEXTS = {"ClusterId", "Host", "Port", "Documentation"}
+TEXTS = {"ErrorMessage", "TopicConfigErrorMessage", "BatchIndexErrorMessage", "ClusterId", "Host", "Port", "Documentation"}
 NODES = {"NodeId", "BrokerId", "LeaderId", "ControllerId", "ReplicaNodes", "IsrNodes", "PreferredReadReplica"}
 TIMES = {"LogAppendTimeMs", "Timestamp", "base_timestamp", "max_timestamp"}
 # Configs that tell where a broker lives.
@@ -156,8 +155,6 @@ class Session:
             return "(some)"
         if key in TEXTS and value not in (None, ""):
             return "(some)"
-        if key in MESSAGES and value not in (None, ""):
-            return "(a message)"
         if key in NODES and value == self.broker.node_id:
             return "(this node)"
         if key == "TopicId":
