@@ -83,3 +83,8 @@ pub fn host() -> Rc<dyn Host> {
 pub fn set_host(host: Rc<dyn Host>) {
     HOST.with(|slot| *slot.borrow_mut() = Some(host));
 }
+
+/// The thread's core has ended.
+pub(crate) fn clear_host() {
+    HOST.with(|slot| slot.borrow_mut().take());
+}

@@ -5,6 +5,7 @@
 //! runtime per core. [`machine::start`] runs one event loop per core on either.
 #![allow(clippy::disallowed_methods, reason = "time, threads, files and sockets come from here")]
 
+mod blocking;
 mod clock;
 mod folder;
 pub mod host;
@@ -12,9 +13,11 @@ pub mod machine;
 mod mailbox;
 mod pool;
 mod portable;
+pub mod probe;
+mod ring;
 mod seat;
 mod socket;
 mod sys;
 
 pub use host::{Conn, Host, Job, Listener, Socket, host};
-pub use machine::{CorePlan, Handle, Kind, Machine, Pin, Plan, Shares, start};
+pub use machine::{CorePlan, Found, Handle, Kind, Machine, Pin, Plan, Shares, start};

@@ -1,7 +1,10 @@
 //! Starting and stopping the machine: one thread with one event loop per core.
 
 mod cpus;
+mod dirs;
+mod found;
 
+use std::fs;
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, mpsc};
@@ -10,8 +13,13 @@ use std::thread::{self, JoinHandle};
 use storage::disk::LocalFuture;
 
 pub use self::cpus::{Allowed, allowed_cpus};
+pub use self::dirs::{DirFacts, Direct, WriteCache};
+pub use self::found::Found;
 use crate::host::Job;
+use crate::mailbox::Mailbox;
 use crate::portable;
+use crate::probe::{self, Obstacle};
+use crate::ring;
 use crate::seat::{Seat, Shared};
 
 /// What every core runs, with [`crate::host()`] set.
@@ -95,7 +103,7 @@ pub(crate) struct DataDir {
 
 /// A running machine.
 pub struct Machine {
-    kind: Kind,
+    found: Found,
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -103,7 +111,12 @@ pub struct Machine {
 impl Machine {
     /// `Ring` or `Portable`.
     pub fn kind(&self) -> Kind {
-        self.kind
+        self.found.kind
+    }
+
+    /// What was found and chosen at the start.
+    pub fn found(&self) -> &Found {
+        &self.found
     }
 
     pub fn handle(&self) -> Handle {
@@ -146,46 +159,109 @@ pub fn start(plan: Plan, main: Main) -> io::Result<Machine> {
     if plan.cores.is_empty() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "a machine needs a core"));
     }
-    let kind = match plan.kind {
-        Kind::Auto | Kind::Portable => Kind::Portable,
-        Kind::Ring => return Err(io::Error::new(io::ErrorKind::Unsupported, "the ring is not built in")),
-    };
-    let dirs = plan.data_dirs.iter().map(|path| DataDir { path: path.clone(), direct: true }).collect();
-    let (mailboxes, bells) = plan.cores.iter().map(|_| portable::mailbox()).unzip();
-    let shared = Arc::new(Shared::new(mailboxes, dirs));
-    let seats = seats(&plan, &shared)?;
-    let bodies = seats.into_iter().zip::<Vec<_>>(bells).map(|(seat, bell)| {
-        let main = main.clone();
-        let body: Body = Box::new(move |ready| portable::run(seat, bell, &*main, ready));
-        body
-    });
-    let threads = launch(&shared, bodies)?;
-    Ok(Machine { kind, shared, threads })
+    let mut found = inspect(&plan)?;
+    let auto = plan.kind == Kind::Auto && found.kind == Kind::Ring;
+    match start_on(&plan, found.clone(), main.clone()) {
+        Err(error) if auto => {
+            found.kind = Kind::Portable;
+            found.io_uring = Err(Obstacle::Start(error.to_string()));
+            start_on(&plan, found, main)
+        }
+        result => result,
+    }
 }
 
-fn seats(plan: &Plan, shared: &Arc<Shared>) -> io::Result<Vec<Seat>> {
-    let cpus = match plan.pin {
-        Pin::On => allowed_cpus()?.cpus,
-        Pin::Auto | Pin::Off => Vec::new(),
+fn start_on(plan: &Plan, found: Found, main: Main) -> io::Result<Machine> {
+    let cores = plan.cores.len();
+    let (shared, bodies) = match found.kind {
+        Kind::Portable => assemble(plan, &found, (0..cores).map(|_| Ok(portable::mailbox())), {
+            move |seat, bell, ready| portable::run(seat, bell, &*main, ready)
+        }),
+        Kind::Auto | Kind::Ring => assemble(plan, &found, (0..cores).map(|_| ring::mailbox()), {
+            move |seat, bell, ready| ring::run(seat, bell, &*main, ready)
+        }),
+    }?;
+    let threads = launch(&shared, bodies)?;
+    Ok(Machine { found, shared, threads })
+}
+
+/// Looks at the computer and decides what to run.
+fn inspect(plan: &Plan) -> io::Result<Found> {
+    let io_uring = probe::io_uring(plan.cores.len());
+    let kind = match (plan.kind, &io_uring) {
+        (Kind::Portable, _) | (Kind::Auto, Err(_)) => Kind::Portable,
+        (Kind::Auto | Kind::Ring, Ok(_)) => Kind::Ring,
+        (Kind::Ring, Err(obstacle)) => {
+            return Err(io::Error::new(io::ErrorKind::Unsupported, obstacle.clone()));
+        }
     };
+    let allowed = allowed_cpus()?;
+    let online = thread::available_parallelism().map_or(allowed.cpus.len(), usize::from);
+    let online = fs::read_to_string("/sys/devices/system/cpu/online").map_or(online, |text| count(&text));
+    let pressure = fs::read_to_string("/proc/pressure/cpu").ok().and_then(|text| found::pressure(&text));
+    let (pinned, pinning) = found::pinning(plan.pin, plan.cores.len(), &allowed, online, pressure);
+    Ok(Found {
+        kind,
+        cores: plan.cores.len(),
+        pinned,
+        pinning,
+        kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
+        allowed,
+        memlock: probe::raise_memlock(),
+        registered_bytes: plan.cores.iter().map(|core| core.registered_bytes as u64).sum(),
+        io_uring,
+        dirs: plan.data_dirs.iter().map(|path| dirs::inspect(path)).collect::<io::Result<_>>()?,
+    })
+}
+
+/// CPUs in a list like `0-3,8`.
+fn count(list: &str) -> usize {
+    let range = |range: &str| -> Option<usize> {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        Some(last.parse::<usize>().ok()? + 1 - first.parse::<usize>().ok()?)
+    };
+    list.trim().split(',').filter_map(range).sum()
+}
+
+/// Makes the mailboxes, and what each core's thread will do.
+fn assemble<B: Send + 'static>(
+    plan: &Plan,
+    found: &Found,
+    mailboxes: impl Iterator<Item = io::Result<(Arc<Mailbox>, B)>>,
+    run: impl Fn(Seat, B, &Ready) + Clone + Send + 'static,
+) -> io::Result<(Arc<Shared>, Vec<Body>)> {
+    let (mailboxes, bells): (Vec<_>, Vec<B>) = mailboxes.collect::<io::Result<Vec<_>>>()?.into_iter().unzip();
+    let dir = |facts: &DirFacts| DataDir { path: facts.path.clone(), direct: facts.direct.is_used() };
+    let shared = Arc::new(Shared::new(mailboxes, found.dirs.iter().map(dir).collect()));
+    let bodies = seats(plan, found, &shared).into_iter().zip(bells).map(|(seat, bell)| {
+        let run = run.clone();
+        let body: Body = Box::new(move |ready| run(seat, bell, ready));
+        body
+    });
+    let bodies = bodies.collect();
+    Ok((shared, bodies))
+}
+
+fn seats(plan: &Plan, found: &Found, shared: &Arc<Shared>) -> Vec<Seat> {
+    let cpus = &found.allowed.cpus;
     let seat = |(core, plan): (usize, &CorePlan)| {
-        let any = |cpus: &[usize]| cpus[core % cpus.len()];
-        let cpu = (!cpus.is_empty()).then(|| plan.cpu.unwrap_or_else(|| any(&cpus)));
+        let cpu = found.pinned.then(|| plan.cpu.unwrap_or(cpus[core % cpus.len()]));
         Seat::new(core, cpu, plan.clone(), shared.clone())
     };
-    Ok(plan.cores.iter().enumerate().map(seat).collect())
+    plan.cores.iter().enumerate().map(seat).collect()
 }
 
 /// What a core's thread does; it calls the argument when it is up and goes on only if that says so.
-type Body = Box<dyn FnOnce(&dyn Fn(io::Result<()>) -> bool) + Send>;
+type Body = Box<dyn FnOnce(&Ready) + Send>;
+type Ready = dyn Fn(io::Result<()>) -> bool;
 
 /// Starts the threads; none goes on before all are up, and none at all if one fails.
-fn launch(shared: &Arc<Shared>, bodies: impl Iterator<Item = Body>) -> io::Result<Vec<JoinHandle<()>>> {
+fn launch(shared: &Arc<Shared>, bodies: Vec<Body>) -> io::Result<Vec<JoinHandle<()>>> {
     let (report, reports) = mpsc::channel::<io::Result<()>>();
     let mut threads = Vec::new();
     let mut gates = Vec::new();
     let mut failure = None;
-    for (core, body) in bodies.enumerate() {
+    for (core, body) in bodies.into_iter().enumerate() {
         let (gate, go) = mpsc::channel::<()>();
         let report = report.clone();
         let ready = move |result: io::Result<()>| {
@@ -219,4 +295,46 @@ fn launch(shared: &Arc<Shared>, bodies: impl Iterator<Item = Body>) -> io::Resul
         let _ = gate.send(());
     }
     Ok(threads)
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use storage::disk::{Class, Mode, Sync};
+
+    use super::*;
+
+    /// What a filesystem without O_DIRECT gets: any position and length, and the same bytes back.
+    #[test]
+    fn a_filesystem_that_cannot_be_direct_is_written_through_the_page_cache() {
+        let folder = std::env::temp_dir().join(format!("not-direct-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let kinds =
+            if probe::io_uring(1).is_ok() { [Kind::Portable, Kind::Ring] } else { [Kind::Portable; 2] };
+        for kind in kinds {
+            let plan = Plan { kind, pin: Pin::Off, ..Plan::new(1, vec![folder.clone()]) };
+            let mut found = inspect(&plan).unwrap();
+            found.dirs[0].direct = Direct::No("for this test".into());
+            let main: Main = Arc::new(|| {
+                Box::pin(async {
+                    let disk = crate::host().disks().remove(0);
+                    let file = disk.open("log", Mode::DirectCreate).await.unwrap();
+                    let data = Bytes::from(vec![3; 10_000]);
+                    file.write_at(77, data.clone(), Sync::Durable, Class::Append).await.unwrap();
+                    assert_eq!(file.read_at(77, 10_000, Class::Read).await.unwrap(), data);
+                    assert_eq!(file.len().await.unwrap(), 10_077);
+                })
+            });
+            start_on(&plan, found, main).unwrap().join().unwrap();
+            fs::remove_file(folder.join("log")).unwrap();
+        }
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn lists_of_cpus_are_counted() {
+        assert_eq!(count("0-3,8\n"), 5);
+        assert_eq!(count("0\n"), 1);
+        assert_eq!(count(""), 0);
+    }
 }

@@ -46,6 +46,11 @@ impl Mailbox {
         true
     }
 
+    /// The receiver is awake for another reason: nobody need ring.
+    pub(crate) fn end_wait(&self) {
+        self.waiting.store(false, Ordering::Relaxed);
+    }
+
     /// Says that the receiver will now wait for its bell; false if something came meanwhile.
     pub(crate) fn begin_wait(&self) -> bool {
         self.waiting.store(true, Ordering::Relaxed);

@@ -49,7 +49,7 @@ impl Pool {
     {
         let slot: Arc<Mutex<Slot<T>>> = Arc::new(Mutex::new(Slot { result: None, waker: None }));
         let (theirs, mailbox) = (slot.clone(), mailbox.clone());
-        self.submit(Box::new(move || {
+        self.spawn(Box::new(move || {
             let result = catch_unwind(AssertUnwindSafe(work));
             let waker = {
                 let mut slot = lock(&theirs);
@@ -76,7 +76,8 @@ impl Pool {
         })
     }
 
-    fn submit(&self, job: Job) {
+    /// Runs `job`, which must not panic, on a helper thread.
+    pub(crate) fn spawn(&self, job: Job) {
         let mut state = lock(&self.shared.state);
         state.queue.push_back(job);
         if state.idle >= state.queue.len() {

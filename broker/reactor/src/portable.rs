@@ -2,7 +2,6 @@
 //! For where io_uring is blocked. Same promises as the ring, slower.
 
 mod conn;
-mod disk;
 
 use std::io;
 use std::net::SocketAddr;
@@ -18,9 +17,9 @@ use tokio::sync::Notify;
 use tokio::task::{LocalSet, spawn_local, yield_now};
 
 use self::conn::{Accepting, Connected};
-use self::disk::Directory;
+use crate::blocking::Directory;
 use crate::clock;
-use crate::host::{Conn, Host, Job, Listener, Socket, set_host};
+use crate::host::{Conn, Host, Job, Listener, Socket, clear_host, set_host};
 use crate::mailbox::{Bell, Mailbox};
 use crate::seat::Seat;
 use crate::socket;
@@ -62,6 +61,9 @@ pub(crate) fn run(
         spawn_local(seat.main(main()));
         serve(&seat, &bell).await;
     });
+    // Order: tasks first, while what they use is still there.
+    drop(local);
+    clear_host();
 }
 
 fn set_up(seat: &Seat) -> io::Result<Runtime> {

@@ -79,7 +79,6 @@ pub(crate) struct Seat {
     pub(crate) core: usize,
     /// The CPU to stay on, if pinned.
     pub(crate) cpu: Option<usize>,
-    #[allow(dead_code, reason = "portable has no use for it")]
     pub(crate) plan: CorePlan,
     pub(crate) shared: Arc<Shared>,
     pub(crate) random: Random,

@@ -64,3 +64,14 @@ pub(crate) fn is_peers_fault(error: &io::Error) -> bool {
 
 /// What one write may send before the core's other tasks get their turn.
 pub(crate) const TURN_BYTES: usize = 1 << 20;
+
+/// Begins a connection; true if it is not there yet: wait until the socket is writable.
+pub(crate) fn dial(address: SocketAddr) -> io::Result<(socket2::Socket, bool)> {
+    let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_nonblocking(true)?;
+    match socket.connect(&address.into()) {
+        Ok(()) => Ok((socket, false)),
+        Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => Ok((socket, true)),
+        Err(error) => Err(error),
+    }
+}

@@ -5,6 +5,8 @@
 mod conn;
 #[path = "machine/disk.rs"]
 mod disk;
+#[path = "machine/limits.rs"]
+mod limits;
 #[path = "machine/scheduling.rs"]
 mod scheduling;
 
@@ -38,8 +40,14 @@ fn run(kind: Kind, cores: usize, main: Main) -> io::Result<()> {
     start(plan, main)?.join()
 }
 
+/// Every kind that runs here; says why if one does not.
 fn kinds() -> Vec<Kind> {
-    vec![Kind::Portable]
+    let mut kinds = vec![Kind::Portable];
+    match reactor::probe::io_uring(1) {
+        Ok(_) => kinds.push(Kind::Ring),
+        Err(obstacle) => println!("not on Ring: {obstacle}"),
+    }
+    kinds
 }
 
 /// A data directory of one test. Under `target`, since `/tmp` may be memory.
@@ -64,7 +72,7 @@ impl Drop for Folder {
 /// Runs one ignored test of this file in a process of its own.
 fn child(test: &str, variables: &[(&str, &str)]) -> std::process::Output {
     let mut command = std::process::Command::new(std::env::current_exe().unwrap());
-    command.args(["--ignored", "--exact", "--nocapture", &format!("scheduling::{test}")]);
+    command.args(["--ignored", "--exact", "--nocapture", test]);
     command.envs(variables.iter().copied()).output().unwrap()
 }
 

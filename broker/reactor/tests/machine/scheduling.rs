@@ -136,7 +136,7 @@ fn sleep_is_at_least_as_long_as_asked_and_not_much_longer() {
         }
         late_us.sort_unstable();
         println!("late by {} us at the median, {} us at worst", late_us[25], late_us[49]);
-        assert!(late_us[25] < 5000, "late by {} us", late_us[25]);
+        assert!(late_us[25] < 20_000, "late by {} us", late_us[25]);
     });
 }
 
@@ -157,13 +157,13 @@ fn a_background_task_that_breathes_leaves_the_foreground_quick() {
             }
         };
         host().spawn(Class::Background, Box::pin(background));
-        let mut quick = round_trips(300).await;
+        let mut quick = round_trips(2000).await;
         working.set(false);
         quick.sort_unstable();
-        println!("echo p50 {} us, p99 {} us, {} chunks", quick[150], quick[297], chunks.get());
+        println!("echo p50 {} us, p99 {} us, {} chunks", quick[1000], quick[1980], chunks.get());
         assert!(chunks.get() > 10, "the background stood still");
         // A core that looked at its sockets only when a preempt timer fires would need milliseconds.
-        assert!(quick[150] < 1500, "echo took {} us at the median", quick[150]);
+        assert!(quick[1000] < 1000, "echo took {} us at the median", quick[1000]);
     });
 }
 
@@ -197,7 +197,7 @@ async fn round_trips(count: usize) -> Vec<u64> {
 fn an_idle_machine_uses_no_cpu() {
     // In a process of its own: other tests run beside this one.
     for kind in kinds() {
-        let output = super::child("idle_for_a_second", &[("REACTOR_KIND", &format!("{kind:?}"))]);
+        let output = super::child("scheduling::idle_for_a_second", &[("REACTOR_KIND", &format!("{kind:?}"))]);
         assert!(output.status.success(), "{kind:?}: {output:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! Files on helper threads: positional writes, direct where the filesystem can, and fdatasync.
+//! A data directory and its files on helper threads: positional writes, direct where the filesystem can, and fdatasync.
 
 use std::fs;
 use std::io;
@@ -22,6 +22,15 @@ pub(crate) struct Directory {
 impl Directory {
     pub(crate) fn new(seat: Rc<Seat>, dir: &DataDir) -> Self {
         Self { seat, folder: Folder::new(dir.path.clone()), direct: dir.direct }
+    }
+
+    pub(crate) fn folder(&self) -> &Folder {
+        &self.folder
+    }
+
+    /// Whether files can bypass the page cache here.
+    pub(crate) fn is_direct(&self) -> bool {
+        self.direct
     }
 
     fn on_folder<T: Send + 'static>(
