@@ -156,13 +156,14 @@ impl FetchResponseWriter {
     fn fixed_fields(&mut self, answer: &FetchAnswer<'_>) -> Result<(), EncodeError> {
         let (version, flexible) = (self.version, self.is_flexible());
         let w = &mut self.w;
-        w.i32(answer.index);
-        w.i16(answer.error_code.0);
-        w.i64(answer.high_watermark);
-        w.i64(answer.last_stable_offset);
-        if version >= LOG_START_OFFSET_FROM {
-            w.i64(answer.log_start_offset);
-        }
+        // In one piece: an answer may have a thousand partitions.
+        let mut fixed = [0; 30];
+        fixed[..4].copy_from_slice(&answer.index.to_be_bytes());
+        fixed[4..6].copy_from_slice(&answer.error_code.0.to_be_bytes());
+        fixed[6..14].copy_from_slice(&answer.high_watermark.to_be_bytes());
+        fixed[14..22].copy_from_slice(&answer.last_stable_offset.to_be_bytes());
+        fixed[22..].copy_from_slice(&answer.log_start_offset.to_be_bytes());
+        w.raw(if version >= LOG_START_OFFSET_FROM { &fixed } else { &fixed[..22] });
         w.array_len(answer.aborted_transactions.map(<[_]>::len), flexible)?;
         for transaction in answer.aborted_transactions.unwrap_or_default() {
             w.i64(transaction.producer_id);

@@ -54,47 +54,57 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
+    #[inline]
     pub fn take(&mut self, bytes: usize) -> Result<&'a [u8]> {
         let (taken, rest) = self.rest.split_at_checked(bytes).ok_or(DecodeError::Short)?;
         self.rest = rest;
         Ok(taken)
     }
 
+    #[inline]
     fn fixed<const N: usize>(&mut self) -> Result<[u8; N]> {
         let (taken, rest) = self.rest.split_first_chunk().ok_or(DecodeError::Short)?;
         self.rest = rest;
         Ok(*taken)
     }
 
+    #[inline]
     pub fn bool(&mut self) -> Result<bool> {
         Ok(self.u8()? != 0)
     }
 
+    #[inline]
     pub fn u8(&mut self) -> Result<u8> {
         let [byte] = self.fixed()?;
         Ok(byte)
     }
 
+    #[inline]
     pub fn i8(&mut self) -> Result<i8> {
         self.fixed().map(i8::from_be_bytes)
     }
 
+    #[inline]
     pub fn i16(&mut self) -> Result<i16> {
         self.fixed().map(i16::from_be_bytes)
     }
 
+    #[inline]
     pub fn u16(&mut self) -> Result<u16> {
         self.fixed().map(u16::from_be_bytes)
     }
 
+    #[inline]
     pub fn i32(&mut self) -> Result<i32> {
         self.fixed().map(i32::from_be_bytes)
     }
 
+    #[inline]
     pub fn u32(&mut self) -> Result<u32> {
         self.fixed().map(u32::from_be_bytes)
     }
 
+    #[inline]
     pub fn i64(&mut self) -> Result<i64> {
         self.fixed().map(i64::from_be_bytes)
     }
@@ -103,12 +113,14 @@ impl<'a> Reader<'a> {
         self.fixed().map(f64::from_be_bytes)
     }
 
+    #[inline]
     pub fn uuid(&mut self) -> Result<Uuid> {
         self.fixed().map(Uuid)
     }
 
     /// Seven bits a byte, lowest first, five bytes at most.
     /// Kafka: bits of the fifth byte that do not fit are dropped without a word.
+    #[inline]
     pub fn unsigned_varint(&mut self) -> Result<u32> {
         let mut value = 0;
         for shift in [0, 7, 14, 21, 28] {
@@ -122,11 +134,13 @@ impl<'a> Reader<'a> {
     }
 
     /// Zigzag: small numbers of either sign are short.
+    #[inline]
     pub fn varint(&mut self) -> Result<i32> {
         let value = self.unsigned_varint()?;
         Ok((value >> 1) as i32 ^ -((value & 1) as i32))
     }
 
+    #[inline]
     pub fn unsigned_varlong(&mut self) -> Result<u64> {
         let mut value = 0;
         for shift in (0..=63).step_by(7) {
@@ -139,6 +153,7 @@ impl<'a> Reader<'a> {
         Err(DecodeError::Varint)
     }
 
+    #[inline]
     pub fn varlong(&mut self) -> Result<i64> {
         let value = self.unsigned_varlong()?;
         Ok((value >> 1) as i64 ^ -((value & 1) as i64))
@@ -146,17 +161,20 @@ impl<'a> Reader<'a> {
 
     /// A compact length.
     /// Kafka: the subtraction is done in 32 bits with a sign, and every negative length means null.
+    #[inline]
     fn compact_len(&mut self) -> Result<Option<usize>> {
         let len = (self.unsigned_varint()? as i32).wrapping_sub(1);
         Ok(usize::try_from(len).ok())
     }
 
     /// The length of a byte field or array; `None` is null.
+    #[inline]
     fn long_len(&mut self, flexible: bool) -> Result<Option<usize>> {
         if flexible { self.compact_len() } else { Ok(usize::try_from(self.i32()?).ok()) }
     }
 
     /// The bytes of a string where they lie. They need not be UTF-8.
+    #[inline]
     pub fn string_bytes(&mut self, flexible: bool) -> Result<Option<&'a [u8]>> {
         let len = if flexible { self.compact_len()? } else { usize::try_from(self.i16()?).ok() };
         match len {
@@ -187,6 +205,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The bytes of a byte or records field where they lie.
+    #[inline]
     pub fn bytes_in_place(&mut self, flexible: bool) -> Result<Option<&'a [u8]>> {
         match self.long_len(flexible)? {
             Some(len) => self.take(len).map(Some),
@@ -206,6 +225,7 @@ impl<'a> Reader<'a> {
 
     /// The length of an array whose elements take at least `element_bytes_min` bytes here; `None` is null. Once this has
     /// answered, the elements are known to fit into the bytes left.
+    #[inline]
     pub fn array_len(&mut self, flexible: bool, element_bytes_min: usize) -> Result<Option<usize>> {
         let Some(len) = self.long_len(flexible)? else { return Ok(None) };
         match len.checked_mul(element_bytes_min.max(1)) {
@@ -245,16 +265,19 @@ impl<'a> Reader<'a> {
 
     /// How many tagged fields follow.
     /// Kafka: the count has a sign, and a negative one means none.
+    #[inline]
     pub fn tag_count(&mut self) -> Result<u32> {
         let count = self.unsigned_varint()?;
         Ok(if count > i32::MAX as u32 { 0 } else { count })
     }
 
     /// The next tagged field: its tag and how long its value says it is.
+    #[inline]
     pub fn tag(&mut self) -> Result<(u32, usize)> {
         Ok((self.unsigned_varint()?, self.unsigned_varint()? as usize))
     }
 
+    #[inline]
     pub fn skip(&mut self, bytes: usize) -> Result<()> {
         self.take(bytes).map(drop)
     }
@@ -270,6 +293,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Skips the tagged fields of a struct that knows none.
+    #[inline]
     pub fn skip_tags(&mut self) -> Result<()> {
         for _ in 0..self.tag_count()? {
             let (_, bytes) = self.tag()?;

@@ -139,10 +139,12 @@ struct Shape {
 }
 
 impl Shape {
+    #[inline]
     fn is_flexible(self) -> bool {
         self.version >= FLEXIBLE_FROM
     }
 
+    #[inline]
     fn read_topic<'a>(self, r: &mut Reader<'a>) -> Result<(TopicKey<'a>, usize), DecodeError> {
         let flexible = self.is_flexible();
         let key = TopicKey::read(r, self.version >= TOPIC_IDS_FROM, flexible)?;
@@ -150,6 +152,7 @@ impl Shape {
         Ok((key, partitions))
     }
 
+    #[inline]
     fn read_partition<'a>(self, r: &mut Reader<'a>) -> Result<ProducePartition<'a>, DecodeError> {
         let index = r.i32()?;
         let records = r.bytes_in_place(self.is_flexible())?;
@@ -159,6 +162,7 @@ impl Shape {
         Ok(ProducePartition { index, records, records_at })
     }
 
+    #[inline]
     fn skip_tags(self, r: &mut Reader<'_>) -> Result<(), DecodeError> {
         if self.is_flexible() { r.skip_tags() } else { Ok(()) }
     }
