@@ -12,7 +12,6 @@ here=$(cd "$(dirname "$0")" && pwd)
 cache=${INTEROP_CACHE:-$here/../../../target/interop}
 mkdir -p "$cache" && cache=$(cd "$cache" && pwd)
 export INTEROP_CACHE=$cache PYTHONDONTWRITEBYTECODE=1
-port=${INTEROP_PORT:-39600}
 scratch=$(mktemp -d)
 pid=
 suites=("$@")
@@ -78,25 +77,27 @@ needs() {
 
 # Enough written for indexes to have entries, with every codec, then a stop and a look at the files.
 dump_log() {
-  local folder=$scratch/dumped pid
-  pid=$(start "$folder" $((port + 20))) || return 1
-  "$here/kafka.sh" tool org.apache.kafka.tools.TopicCommand --create --topic filled --partitions 3 --config segment.bytes=4000000 --bootstrap-server "127.0.0.1:$((port + 20))" > /dev/null || return 1
+  local folder=$scratch/dumped pid port
+  port=$("$here/free_port.sh")
+  pid=$(start "$folder" "$port") || return 1
+  "$here/kafka.sh" tool org.apache.kafka.tools.TopicCommand --create --topic filled --partitions 3 --config segment.bytes=4000000 --bootstrap-server "127.0.0.1:$port" > /dev/null || return 1
   local codec
   for codec in none gzip snappy lz4 zstd; do
     "$here/kafka.sh" tool org.apache.kafka.tools.ProducerPerformance --topic filled --num-records 20000 --record-size 300 --throughput -1 \
-      --producer-props "bootstrap.servers=127.0.0.1:$((port + 20))" compression.type=$codec > /dev/null || return 1
+      --producer-props "bootstrap.servers=127.0.0.1:$port" compression.type=$codec > /dev/null || return 1
   done
   stop
   "$here/dump_log.sh" "$folder/data"
 }
 
 kill_nine() {
-  local command=("$here/broker.sh" start) pid=
+  local command=("$here/broker.sh" start) pid= port
+  port=$("$here/free_port.sh")
   if [ -z "${MILLSTREAM_BIN:-}" ]; then
     command=("$here/kafka.sh" resume)
-    pid=$(start "$scratch/killed" $((port + 30))) && stop
+    pid=$(start "$scratch/killed" "$port") && stop
   fi
-  "$cache/python/bin/python" "$here/kill_nine.py" "$scratch/killed" $((port + 30)) "${ROUNDS:-5}" "${command[@]}" || return 1
+  "$cache/python/bin/python" "$here/kill_nine.py" "$scratch/killed" "$port" "${ROUNDS:-5}" "${command[@]}" || return 1
   # What the kills left behind is read once more by Kafka's own tool, after the clean stop at the end.
   sleep 2
   if [ -n "${MILLSTREAM_BIN:-}" ] && has_java > /dev/null; then "$here/dump_log.sh" "$scratch/killed/data"; fi
@@ -129,6 +130,7 @@ for suite in "${suites[@]}"; do
     continue
   fi
   if [ -z "${BOOTSTRAP:-}" ] && [ "$suite" != dump-log ] && [ "$suite" != kill-nine ]; then
+    port=$("$here/free_port.sh")
     pid=$(start "$scratch/broker" "$port") || { fail "the broker does not start"; break; }
     BOOTSTRAP=127.0.0.1:$port
   fi

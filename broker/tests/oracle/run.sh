@@ -6,7 +6,6 @@
 # Without BOOTSTRAP and MILLSTREAM_BIN, Kafka is compared with Kafka, which proves the harness: nothing may differ.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
-port=${ORACLE_PORT:-39500}
 scratch=$(mktemp -d)
 pids=()
 stop() {
@@ -18,18 +17,19 @@ trap stop EXIT
 export PYTHONDONTWRITEBYTECODE=1
 
 if [ -z "${ORACLE:-}" ]; then
+  port=$("$here/../interop/free_port.sh")
   pid=$("$here/../interop/kafka.sh" start "$scratch/oracle" "$port")
   pids+=("$pid") ORACLE=127.0.0.1:$port
 fi
 if [ -z "${BOOTSTRAP:-}" ]; then
-  BOOTSTRAP=127.0.0.1:$((port + 10))
+  port=$("$here/../interop/free_port.sh")
   if [ -n "${MILLSTREAM_BIN:-}" ]; then
-    pid=$("$here/../interop/broker.sh" start "$scratch/broker" $((port + 10)))
+    pid=$("$here/../interop/broker.sh" start "$scratch/broker" "$port")
   else
-    pid=$("$here/../interop/kafka.sh" start "$scratch/broker" $((port + 10)))
+    pid=$("$here/../interop/kafka.sh" start "$scratch/broker" "$port")
     export DIFFERENCES=/dev/null
   fi
-  pids+=("$pid")
+  pids+=("$pid") BOOTSTRAP=127.0.0.1:$port
 fi
 status=0
 python3 "$here/compare.py" "$ORACLE" "$BOOTSTRAP" "$@" || status=$?
