@@ -15,6 +15,7 @@ use storage::{Error, catalogue};
 
 pub(crate) mod append;
 pub(crate) mod home;
+pub(crate) mod leftovers;
 pub(crate) mod read;
 pub(crate) mod settings;
 
@@ -102,9 +103,7 @@ impl Partition {
     }
 
     async fn open(self: Rc<Self>, known: Option<catalogue::Entry>) {
-        let config = self.settings.borrow().log_config(&self.home);
-        let (disk, cache) = (self.home.disk.clone(), self.home.cache.clone());
-        let opened = Log::open(disk, self.dir.clone(), config, known, cache, host().wall_ms()).await;
+        let opened = self.open_log(known).await;
         let state = match &opened {
             Ok(log) => {
                 log.watch_room(self.home.is_full.clone());
@@ -119,6 +118,15 @@ impl Partition {
         for then in waiting {
             then(&opened);
         }
+    }
+
+    async fn open_log(&self, known: Option<catalogue::Entry>) -> Result<Rc<Log>, Error> {
+        let config = self.settings.borrow().log_config(&self.home);
+        let (disk, cache) = (self.home.disk.clone(), self.home.cache.clone());
+        if known.as_ref().is_none_or(|known| known.topic_id != self.dir.topic_id.0) {
+            leftovers::set_stale_aside(&*disk, &self.dir).await?;
+        }
+        Log::open(disk, self.dir.clone(), config, known, cache, host().wall_ms()).await
     }
 
     /// Sees to it that everything appended becomes durable: one flush at a time, whatever is appended
@@ -188,11 +196,7 @@ impl Partition {
 /// Sets the folder aside under a name that no start takes for a partition, then empties it.
 async fn set_aside(log: &Rc<Log>) -> Result<(), Error> {
     let id = Uuid::from_u64_pair(host().random(), host().random());
-    let mut removal = log.delete(id).await?;
-    while !removal.step().await? {
-        host().breathe().await;
-    }
-    Ok(())
+    leftovers::remove(log.delete(id).await?).await
 }
 
 /// The one place where a medium's fault becomes Kafka's error code.

@@ -14,6 +14,7 @@ use crate::controller::{Controller, ControllerError, Node};
 use crate::metrics::Metrics;
 use crate::net::listener::accept_all;
 use crate::partition::home::Home;
+use crate::partition::leftovers::resume_removals;
 use crate::shard::catalogues::LastStop;
 use crate::shard::{self, Shard, chores, here};
 
@@ -138,6 +139,9 @@ async fn prepare_logs(shard: &Rc<Shard>) -> Result<(), storage::Error> {
     });
     for loaded in loading.await {
         loaded?;
+    }
+    for home in &shard.homes {
+        host().spawn(Class::Background, Box::pin(resume_removals(home.disk.clone())));
     }
     shard.remove_stale_catalogues().await
 }

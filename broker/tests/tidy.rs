@@ -81,7 +81,8 @@ const FUNCTION_LINES_MAX: usize = 70;
 #[test]
 fn the_tree_is_tidy() {
     let tree = Tree::read();
-    let checks: &[(&str, fn(&Tree) -> Vec<String>)] = &[
+    type Check = fn(&Tree) -> Vec<String>;
+    let checks: &[(&str, Check)] = &[
         ("layers", layers),
         ("crates", crates),
         ("words", words),

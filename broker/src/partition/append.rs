@@ -74,6 +74,7 @@ impl Partition {
         let now_ms = host().wall_ms();
         let settings = self.settings.borrow().clone();
         let batch = only_batch(records, version)?;
+        let count = batch.count();
         let batch = accept(batch, &settings.rules, now_ms, &mut self.home.decompressor.borrow_mut())?;
         let stamp = Stamp {
             leader_epoch: self.leader_epoch.get(),
@@ -81,6 +82,9 @@ impl Partition {
             offsets: Offsets::Assign,
         };
         let appended = log.append(&batch, stamp, now_ms).map_err(|error| refused(&error, log))?;
+        if !appended.duplicate {
+            self.home.metrics.produced_records.add(count.unsigned_abs().into());
+        }
         if log.needs_flush() {
             self.flush(log);
         }

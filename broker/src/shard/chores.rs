@@ -12,12 +12,14 @@ use crate::metrics::{Snapshot, Value};
 
 const SPACE_EVERY: Duration = Duration::from_millis(500);
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(5);
+const EXPIRE_EVERY: Duration = Duration::from_secs(60);
 const IDLE_EVERY: Duration = Duration::from_secs(1);
 
 /// Starts them; they end with the shard.
 pub(crate) fn start(shard: &Rc<Shard>) {
     watch_space(shard);
     every(shard, SPACE_EVERY, |shard| Box::pin(async move { watch_space(&shard) }));
+    every(shard, EXPIRE_EVERY, |shard| Box::pin(async move { expire_producers(&shard) }));
     every(shard, IDLE_EVERY, |shard| Box::pin(async move { close_idle(&shard) }));
     every(shard, CHECKPOINT_EVERY, |shard| Box::pin(async move { shard.checkpoint().await }));
 }
@@ -55,6 +57,14 @@ fn watch_space(shard: &Shard) {
             }
             Err(error) => tracing::warn!(%error, "free space cannot be asked for"),
         }
+    }
+}
+
+/// Forgets idempotent producers that were silent for producer.id.expiration.ms.
+fn expire_producers(shard: &Shard) {
+    let now_ms = host().wall_ms();
+    for log in shard.partitions.borrow().values().filter_map(|partition| partition.log()) {
+        log.expire_producers(now_ms);
     }
 }
 
