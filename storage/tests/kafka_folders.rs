@@ -7,6 +7,8 @@
 #[path = "logs/world.rs"]
 mod world;
 
+#![allow(clippy::unwrap_used, reason = "a test says what it expects by what it unwraps")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;

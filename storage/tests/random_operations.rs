@@ -15,14 +15,14 @@ use run::Run;
 fn run_seeds(from: u64, to: u64) {
     if let Some(seed) = std::env::var("MILLSTREAM_SEED").ok().and_then(|seed| seed.parse::<u64>().ok()) {
         if (from..to).contains(&(seed % SEEDS)) {
-            Run::new(seed).to_its_end();
+            Run::new(seed).run_to_end();
         }
         return;
     }
     let times =
         std::env::var("MILLSTREAM_SEEDS_TIMES").ok().and_then(|times| times.parse().ok()).unwrap_or(1);
     for seed in (0..times).flat_map(|time| (from..to).map(move |seed| seed + time * SEEDS)) {
-        let failed = std::panic::catch_unwind(|| Run::new(seed).to_its_end()).is_err();
+        let failed = std::panic::catch_unwind(|| Run::new(seed).run_to_end()).is_err();
         assert!(!failed, "run it again with MILLSTREAM_SEED={seed}");
     }
 }

@@ -76,8 +76,9 @@ fn answer(
     resource: &DescribeConfigsResource,
     lines: Vec<Described>,
 ) -> DescribeConfigsResult {
-    let wanted =
-        |line: &Described| resource.configuration_keys.as_ref().is_none_or(|keys| keys.contains(&line.name));
+    // Kafka: no key means every key.
+    let keys = resource.configuration_keys.as_deref().unwrap_or_default();
+    let wanted = |line: &Described| keys.is_empty() || keys.contains(&line.name);
     DescribeConfigsResult {
         error_code: ErrorCode::NONE.0,
         // Kafka: an empty text where all is well, and not null.

@@ -34,10 +34,9 @@ pub(crate) fn handle(shard: &Rc<Shard>, _caller: &Caller, request: Request<Bytes
         Ok(asked) => asked,
         Err(error) => return Reply::Close(Reason::Undecodable(error)),
     };
-    if asked.max_bytes < 0 || !matches!(asked.isolation_level, 0 | 1) {
-        return refused(shard, &header, ErrorCode::UNKNOWN_SERVER_ERROR);
-    }
     let limits = Limits {
+        // Kafka: nonsense is refused partition by partition.
+        make_sense: asked.max_bytes >= 0 && matches!(asked.isolation_level, 0 | 1),
         bytes_min: usize::try_from(asked.min_bytes).unwrap_or(0),
         bytes_max: asked.max_bytes.min(shard.config.fetch_max_bytes).max(0) as usize,
         patience: Duration::from_millis(u64::try_from(asked.max_wait_ms).unwrap_or(0)),
@@ -55,6 +54,7 @@ pub(crate) fn handle(shard: &Rc<Shard>, _caller: &Caller, request: Request<Bytes
 }
 
 struct Limits {
+    make_sense: bool,
     bytes_min: usize,
     bytes_max: usize,
     patience: Duration,
@@ -96,6 +96,9 @@ fn wanted(asked: &FetchRequestView<'_>, version: i16) -> Asked {
 
 /// Reads until there is enough to say, or patience ends.
 async fn fetch(shard: &Rc<Shard>, plan: &Plan, limits: &Limits) -> Vec<Found> {
+    if !limits.make_sense {
+        return vec![Found::refused(ErrorCode::UNKNOWN_SERVER_ERROR); plan.partitions.len()];
+    }
     let deadline_ns = host().now_ns() + limits.patience.as_nanos() as u64;
     loop {
         let (found, at_end) = read(shard, plan, limits).await;
@@ -115,6 +118,7 @@ async fn read(shard: &Rc<Shard>, plan: &Plan, limits: &Limits) -> (Vec<Found>, V
     let (mut works, mut places) = (Vec::new(), Vec::new());
     for (at, (key, wanted)) in plan.partitions.iter().enumerate() {
         match shard.find(key.topic.key(), key.partition) {
+            Ok(_) if wanted.bytes_max < 0 => found.push(Found::refused(ErrorCode::UNKNOWN_SERVER_ERROR)),
             Ok(id) => {
                 let ask = Ask {
                     offset: wanted.offset,
@@ -221,8 +225,8 @@ fn partition_answer(index: i32, found: &Found) -> FetchAnswer<'static> {
         diverging_epoch: found
             .diverging
             .map(|it| EpochEndOffset { epoch: it.epoch, end_offset: it.end_offset }),
-        // Kafka: null unless read_committed asks, and then none were aborted; both mean the same.
-        aborted_transactions: None,
+        // Kafka: an empty list with an error, null where read_uncommitted was served.
+        aborted_transactions: found.error.is_err().then_some(&[]),
         ..FetchAnswer::error(index, found.error)
     }
 }

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use protocol::error_code::ErrorCode;
 use protocol::primitives::EncodeError;
 use protocol::produce::{ProduceAnswer, ProduceRequestView, ProduceResponseWriter, RecordErrorAnswer};
+use protocol::records::batch::BatchView;
 use storage::disk::LocalFuture;
 
 use super::{Caller, Header, Reason, Reply, Request, finish};
@@ -37,11 +38,15 @@ pub(crate) fn handle(shard: &Rc<Shard>, _caller: &Caller, request: Request<Bytes
         Err(error) => return Reply::Close(Reason::Undecodable(error)),
     };
     let acks = asked.acks;
+    // Kafka: transactional records in a request that names no transaction.
+    let is_nameless = asked.transactional_id.is_none() && has_transactional_records(&asked);
     let mut parts = Vec::with_capacity(asked.partition_count);
     let mut works = Vec::with_capacity(asked.partition_count);
     for topic in asked.topics() {
         for partition in topic.partitions {
-            let found = if matches!(acks, -1..=1) {
+            let found = if is_nameless {
+                Err(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED)
+            } else if matches!(acks, -1..=1) {
                 shard.find(topic.key, partition.index)
             } else {
                 Err(ErrorCode::INVALID_REQUIRED_ACKS)
@@ -65,6 +70,12 @@ pub(crate) fn handle(shard: &Rc<Shard>, _caller: &Caller, request: Request<Bytes
         });
         conclude(&header, acks, &body, outcomes.collect())
     }))
+}
+
+fn has_transactional_records(asked: &ProduceRequestView<'_>) -> bool {
+    let mut records =
+        asked.topics().flat_map(|topic| topic.partitions).filter_map(|partition| partition.records);
+    records.any(|records| BatchView::parse(records).is_ok_and(|batch| batch.is_transactional()))
 }
 
 /// The ordered part runs here, on the partition's owner.

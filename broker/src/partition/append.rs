@@ -75,7 +75,10 @@ impl Partition {
         let settings = self.settings.borrow().clone();
         let batch = only_batch(records, version)?;
         let count = batch.count();
-        let batch = accept(batch, &settings.rules, now_ms, &mut self.home.decompressor.borrow_mut())?;
+        let accepted = accept(batch, &settings.rules, now_ms, &mut self.home.decompressor.borrow_mut());
+        // Kafka: what the log refuses comes with its start, what the request's own check refuses without.
+        let log_start_offset = log.start_offset();
+        let batch = accepted.map_err(|refusal| Outcome { log_start_offset, ..refusal.into() })?;
         let stamp = Stamp {
             leader_epoch: self.leader_epoch.get(),
             log_append_time: settings.rules.log_append_time.then_some(now_ms),

@@ -53,7 +53,7 @@ impl Partition {
     /// Fences callers that know another leader epoch. -1 skips the check.
     pub(crate) fn check_leader_epoch(&self, asked: i32) -> Result<(), ErrorCode> {
         match asked {
-            -1 => Ok(()),
+            negative if negative < 0 => Ok(()),
             older if older < self.leader_epoch.get() => Err(ErrorCode::FENCED_LEADER_EPOCH),
             newer if newer > self.leader_epoch.get() => Err(ErrorCode::UNKNOWN_LEADER_EPOCH),
             _ => Ok(()),

@@ -16,13 +16,15 @@ use storage::log::{AppendError, Durability, Log, LogConfig, ReadOutcome, Slices}
 use super::model::{Batch, Model, Sent};
 use super::world::{NOW_MS, World, base_offset, dir, of_producer, split, stamp, stamped};
 
+type Ended = (i64, Result<(), Error>);
+
 pub(crate) struct Run {
     random: Random,
     world: World,
     log: Rc<Log>,
     model: Model,
     /// What became of waits: the offset waited for, and how it ended.
-    ended: Rc<RefCell<Vec<(i64, Result<(), Error>)>>>,
+    ended: Rc<RefCell<Vec<Ended>>>,
     /// What catalogues said, oldest first. Any of them may be what a crash left.
     checkpoints: Vec<Entry>,
     /// Producer ids in use.
@@ -63,7 +65,7 @@ impl Run {
         }
     }
 
-    pub(crate) fn to_its_end(mut self) {
+    pub(crate) fn run_to_end(mut self) {
         let steps = 20 + self.random.below(120);
         for _ in 0..steps {
             self.step();

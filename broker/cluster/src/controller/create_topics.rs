@@ -115,6 +115,7 @@ impl Controller {
             topic_id: id,
             num_partitions: assignments.len() as i32,
             replication_factor: assignments[0].len() as i16,
+            error_message: None,
             configs: Some(self.effective_configs(&overrides)),
             ..CreatableTopicResult::default()
         };
