@@ -2,12 +2,11 @@
 //!
 //! A few folders lie among the fixtures. Whole data directories, with what Kafka's own tool says of them, are looked for
 //! beside the checkout, in `shared/kafka/disk`.
+#![allow(clippy::unwrap_used, reason = "a test says what it expects by what it unwraps")]
 #![allow(clippy::disallowed_methods, reason = "fixtures lie in the source tree, not in a data directory")]
 
 #[path = "logs/world.rs"]
 mod world;
-
-#![allow(clippy::unwrap_used, reason = "a test says what it expects by what it unwraps")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
