@@ -248,9 +248,9 @@ fn fixtures_hold_what_their_files_hold() {
 /// After an orderly stop the newest snapshot and the transaction index say what replaying would.
 fn check_producers_and_transactions(files: &Files, folder: &str, opened: &Opened) {
     let in_folder = |end: &str| {
-        let ours =
+        let mut ours =
             files.iter().filter(|(path, _)| path.starts_with(&format!("{folder}/")) && path.ends_with(end));
-        ours.last().map(|(_, bytes)| bytes.clone())
+        ours.next_back().map(|(_, bytes)| bytes.clone())
     };
     if let Some(snapshot) = in_folder(".snapshot") {
         let entries = storage::producers::decode_snapshot(&snapshot).unwrap();
