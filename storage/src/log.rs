@@ -37,7 +37,7 @@ use self::waiting::Waiting;
 use crate::Error;
 use crate::cache::{Shelf, TailCache};
 use crate::data_dir::folder_name;
-use crate::disk::{Disk, LocalFuture};
+use crate::disk::{Disk, File, LocalFuture};
 use crate::format::{SegmentFile, segment_file_name};
 use crate::leader_epochs::LeaderEpochs;
 use crate::producers::{Producer, Producers};
@@ -133,6 +133,8 @@ pub struct Log {
 struct State {
     /// By base offset; never empty. The last one is open, and so are those not yet sealed before it.
     segments: Vec<Segment>,
+    /// No segment before this one is open.
+    first_open: usize,
     start_offset: i64,
     end_offset: i64,
     durable_offset: i64,
@@ -147,12 +149,18 @@ struct State {
     is_flushing: bool,
     is_in_upkeep: bool,
     is_preparing: bool,
+    is_syncing: bool,
     /// Being closed or deleted: work that can wait is not begun.
     is_ending: bool,
     /// Base offsets of segments that are no longer part of the log, oldest first.
     doomed: VecDeque<i64>,
+    /// Those of them that a power cut could still shorten: until they are synced or gone, their names must not
+    /// be followed by another.
+    doomed_unsynced: Vec<(i64, Rc<dyn File>)>,
     /// Upkeep met a full disk; not tried again before something was written.
     upkeep_refused: bool,
+    /// Even a removal had no room: for the file that must be there before the last one goes.
+    removal_refused: bool,
     readers: files::Readers,
     /// The snapshot of the last clean end. Of no use once there is a newer one.
     stray_snapshot: Option<i64>,
@@ -328,10 +336,19 @@ impl State {
         Some(&self.segments[at])
     }
 
-    /// The first segment with something to write. Open ones are at the end.
+    /// Those that still change, oldest first. However many segments there are, these are few.
+    fn open_segments(&self) -> impl Iterator<Item = &Segment> {
+        self.segments[self.first_open..].iter().filter(|segment| segment.open.is_some())
+    }
+
+    fn skip_sealed(&mut self) {
+        let open = self.segments.iter().skip(self.first_open).position(|segment| segment.open.is_some());
+        self.first_open += open.unwrap_or(0);
+    }
+
+    /// The first segment with something to write.
     fn first_dirty(&self) -> Option<i64> {
-        let open = self.segments.iter().rev().take_while(|segment| segment.open.is_some());
-        open.filter(|segment| segment.is_dirty()).last().map(|segment| segment.base_offset)
+        self.open_segments().find(|segment| segment.is_dirty()).map(|segment| segment.base_offset)
     }
 
     /// Whether anything is on disk, or is about to be.

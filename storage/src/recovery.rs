@@ -22,7 +22,8 @@
 //! Whatever is kept is flushed before the log is used: a process that was killed may have left it in flight.
 //!
 //! Producers come from the catalogue, or the newest snapshot, and the batches behind that; indexes from their files
-//! as far as the content confirms them. Without a catalogue (a folder that Apache Kafka wrote, or a lost one)
+//! as far as the content confirms them. With a catalogue nothing below the recovery point is read: what an index
+//! lacks there is made up for later. Without a catalogue (a folder that Apache Kafka wrote, or a lost one)
 //! the last segment is read whole, as Kafka does, and of each other one what its index does not cover. An entry
 //! that lists no segments but has a recovery offset is Kafka's own recovery checkpoint.
 
@@ -40,7 +41,7 @@ use crate::checkpoint::{parse_epochs, parse_partition_metadata, read_whole};
 use crate::disk::Disk;
 use crate::format::{Damage, LEADER_EPOCHS, PARTITION_METADATA, SegmentFile, segment_file_name};
 use crate::leader_epochs::LeaderEpochs;
-use crate::log::{LogConfig, LogDir};
+use crate::log::{LogConfig, LogDir, read_aborted};
 use crate::producers::{Producers, decode_snapshot};
 use crate::segment::Segment;
 
@@ -77,7 +78,9 @@ pub(crate) async fn recover(
         epochs: LeaderEpochs::default(),
         replay_from: 0,
         segments: Vec::new(),
+        is_described: known.is_some_and(|known| !known.segments.is_empty()),
     };
+    recovery.check_aborted().await?;
     recovery.load_epochs().await?;
     let mut snapshots = listing.snapshots.clone();
     loop {
@@ -111,6 +114,8 @@ struct Recovery<'a> {
     /// Batches from here on are not yet in `producers`.
     replay_from: i64,
     segments: Vec<Segment>,
+    /// The catalogue's list of segments is of use.
+    is_described: bool,
 }
 
 impl Recovery<'_> {
@@ -120,7 +125,7 @@ impl Recovery<'_> {
 
     /// The segments that the catalogue lists.
     fn described(&self) -> &[catalogue::Segment] {
-        self.known.map_or(&[], |known| &known.segments)
+        self.known.filter(|_| self.is_described).map_or(&[], |known| &known.segments)
     }
 
     /// Below this offset everything was on stable storage; 0 if nothing is known.
@@ -133,8 +138,21 @@ impl Recovery<'_> {
         open.map_or(0, |open| open.durable.end.offset)
     }
 
+    /// Aborted transactions follow from producers as they were before. If the file lacks some that the catalogue
+    /// counted, the producers of the catalogue are too late, and a snapshot has to do.
+    async fn check_aborted(&mut self) -> Result<(), Error> {
+        for segment in self.described().iter().filter(|segment| segment.aborted_index_entries > 0) {
+            let aborted = read_aborted(self.disk, &self.folder, segment.base_offset).await?;
+            if aborted.entries().len() < segment.aborted_index_entries as usize {
+                self.is_described = false;
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
     async fn load_epochs(&mut self) -> Result<(), Error> {
-        if let Some(known) = self.known.filter(|known| !known.segments.is_empty()) {
+        if let Some(known) = self.known.filter(|_| self.is_described) {
             self.epochs = LeaderEpochs::new(known.epochs());
             return Ok(());
         }
@@ -150,7 +168,7 @@ impl Recovery<'_> {
         snapshots: &mut BTreeSet<i64>,
         listing: &Listing,
     ) -> Result<Option<i64>, Error> {
-        if let Some(known) = self.known.filter(|known| !known.segments.is_empty()) {
+        if let Some(known) = self.known.filter(|_| self.is_described) {
             self.producers = known.producers();
             self.replay_from = known.recovery.offset;
             return Ok(None);

@@ -19,7 +19,7 @@ use self::offset_index::OffsetIndex;
 use self::time_index::TimeIndex;
 use self::writer::{Place, Tail};
 use crate::disk::{BLOCK_BYTES, File};
-use crate::format::SEGMENT_BYTES_MAX;
+use crate::format::{OFFSET_INDEX_ENTRY_BYTES, SEGMENT_BYTES_MAX, TIME_INDEX_ENTRY_BYTES, number};
 use crate::log::{Facts, LogConfig};
 
 pub(crate) struct Segment {
@@ -73,6 +73,10 @@ pub(crate) struct Open {
     pub(crate) snapshot: Option<Vec<u8>>,
     /// Content that the index files on disk cover.
     pub(crate) indexed_bytes: u32,
+    /// Aborted transactions that are in their file.
+    pub(crate) aborted_saved: usize,
+    /// The indexes may lack entries before this place: it was not read when the log was recovered.
+    pub(crate) gap: Option<Place>,
 }
 
 /// How much of what the disk holds is in use.
@@ -115,6 +119,7 @@ pub(crate) struct Room {
     pub(crate) flights: u32,
 }
 
+#[derive(Clone)]
 pub(crate) struct Indexes {
     pub(crate) offsets: OffsetIndex,
     pub(crate) times: TimeIndex,
@@ -164,6 +169,23 @@ impl Indexes {
         *self = Self { unindexed: self.unindexed, ..loaded };
     }
 
+    /// The same, without what lies before `place`.
+    pub(crate) fn from(&self, place: Place, base_offset: i64, config: &LogConfig) -> Self {
+        let bytes = config.segment_index_bytes as usize;
+        let relative = place.offset - base_offset;
+        let field = |entry: &[u8], at| i64::from(u32::from_be_bytes(number(entry, at)));
+        let offsets = kept(&self.offsets.encode(), OFFSET_INDEX_ENTRY_BYTES, |entry| {
+            field(entry, 4) >= i64::from(place.position)
+        });
+        let times = kept(&self.times.encode(), TIME_INDEX_ENTRY_BYTES, |entry| field(entry, 8) >= relative);
+        let mut rest = Self::new(base_offset, config);
+        // A part of an index is one.
+        rest.offsets = OffsetIndex::decode(base_offset, bytes, &offsets).unwrap_or(rest.offsets);
+        rest.times = TimeIndex::decode(base_offset, bytes, &times).unwrap_or(rest.times);
+        rest.unindexed = self.unindexed;
+        rest
+    }
+
     pub(crate) fn are_full(&self) -> bool {
         self.offsets.is_full() || self.times.is_full()
     }
@@ -190,6 +212,8 @@ impl Segment {
             room: Room::default(),
             snapshot: None,
             indexed_bytes: 0,
+            aborted_saved: 0,
+            gap: None,
         };
         Self { open: Some(Box::new(open)), ..Self::sealed(base_offset, 0, Latest::NONE) }
     }
@@ -261,6 +285,10 @@ impl Segment {
             && room.prepared < room_max(config)
             && u64::from(self.bytes) + step / 2 > room.prepared
     }
+}
+
+fn kept(encoded: &[u8], entry_bytes: usize, is_kept: impl Fn(&[u8]) -> bool) -> Vec<u8> {
+    encoded.chunks_exact(entry_bytes).filter(|entry| is_kept(entry)).flatten().copied().collect()
 }
 
 /// No zeros beyond what the segment may hold before it rolls.

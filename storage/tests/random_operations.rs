@@ -27,24 +27,24 @@ fn run_seeds(from: u64, to: u64) {
     }
 }
 
-const SEEDS: u64 = 2400;
+const SEEDS: u64 = 6000;
 
 #[test]
 fn what_is_acknowledged_stays_1() {
-    run_seeds(0, 600);
+    run_seeds(0, 1500);
 }
 
 #[test]
 fn what_is_acknowledged_stays_2() {
-    run_seeds(600, 1200);
+    run_seeds(1500, 3000);
 }
 
 #[test]
 fn what_is_acknowledged_stays_3() {
-    run_seeds(1200, 1800);
+    run_seeds(3000, 4500);
 }
 
 #[test]
 fn what_is_acknowledged_stays_4() {
-    run_seeds(1800, SEEDS);
+    run_seeds(4500, SEEDS);
 }

@@ -210,6 +210,7 @@ impl State {
         if self.active().bytes == 0 && self.active().open.as_deref().is_some_and(is_unused) {
             self.segments.pop();
         }
+        self.first_open = self.first_open.min(self.segments.len());
         let mut segment = Segment::fresh(base_offset, config, now_ms);
         // The file that says what every producer wrote last before this offset. Taken now: it goes on changing.
         segment.open.as_mut().expect("just made").snapshot = Some(self.producers.to_snapshot());

@@ -7,7 +7,6 @@ use std::rc::Rc;
 
 use protocol::ids::Uuid;
 
-use super::flush::cut_to;
 use super::{Log, State};
 use crate::Error;
 use crate::catalogue::{self, Entry, RecoveryPoint};
@@ -82,8 +81,7 @@ impl Log {
         }
         let open: Vec<i64> = {
             let state = self.state.borrow();
-            let is_open = |segment: &&Segment| segment.open.is_some();
-            state.segments.iter().filter(is_open).map(|segment| segment.base_offset).collect()
+            state.open_segments().map(|segment| segment.base_offset).collect()
         };
         let active = self.state.borrow().active().base_offset;
         for base_offset in open {
@@ -104,6 +102,7 @@ impl Log {
 
     /// As sealing, but the segment goes on when the log is opened again.
     async fn leave_active(&self, base_offset: i64) -> Result<(), Error> {
+        self.fill_indexes(base_offset).await?;
         let (file, bytes) = {
             let mut state = self.state.borrow_mut();
             let Some(segment) = state.segment_mut(base_offset) else { return Ok(()) };
@@ -113,7 +112,7 @@ impl Log {
             (open.on_disk.file(), bytes)
         };
         let Some(file) = file else { return Ok(()) };
-        let cut = cut_to(&*file, bytes).await;
+        let cut = self.cut_to(&*file, bytes).await;
         cut.map_err(|error| Error::io(&self.path(base_offset, SegmentFile::Log), error))?;
         if let Some(open) =
             self.state.borrow_mut().segment_mut(base_offset).and_then(|segment| segment.open.as_mut())
@@ -181,12 +180,19 @@ impl Log {
             ..Entry::default()
         };
         if !state.is_on_disk() {
-            entry.recovery.offset = state.durable_offset.min(state.start_offset);
+            if state.doomed_unsynced.is_empty() {
+                entry.recovery.offset = state.start_offset;
+            } else {
+                // Nothing of it is known to last.
+                entry.log_start_offset = 0;
+            }
             entry.set_epochs(state.epochs.entries());
             return entry;
         }
         state.describe_segments(&mut entry);
         let offset = entry.recovery.offset;
+        // The start may be ahead of what a power cut leaves.
+        entry.log_start_offset = state.start_offset.min(offset);
         let epochs: Vec<EpochStart> =
             state.epochs.entries().iter().filter(|epoch| epoch.start_offset <= offset).copied().collect();
         entry.set_epochs(&epochs);
@@ -202,10 +208,15 @@ impl State {
     fn doom_segments(&mut self) {
         let start_offset = self.start_offset;
         let count = self.segments.windows(2).take_while(|pair| pair[1].base_offset <= start_offset).count();
+        self.first_open = self.first_open.saturating_sub(count);
         for segment in self.segments.drain(..count) {
             let has_file = segment.open.as_ref().is_none_or(|open| !matches!(open.on_disk, OnDisk::Nothing));
             if has_file {
                 self.doomed.push_back(segment.base_offset);
+            }
+            let unsynced = segment.open.filter(|open| open.synced != open.durable);
+            if let Some(file) = unsynced.and_then(|open| open.on_disk.file()) {
+                self.doomed_unsynced.push((segment.base_offset, file));
             }
         }
     }
@@ -262,12 +273,14 @@ impl Segment {
             return described(self.bytes, next.unwrap_or(self.base_offset), self.latest);
         };
         let mark = open.synced;
+        let aborted =
+            open.indexes.aborted.entries().partition_point(|entry| entry.last_offset < mark.end.offset);
         let count = |entries: usize| u32::try_from(entries).expect("fewer than a segment's bytes");
         catalogue::Segment {
             first_timestamp: open.first_timestamp,
             offset_index_entries: count(open.indexes.offsets.len()),
             time_index_entries: count(open.indexes.times.len()),
-            aborted_index_entries: count(open.indexes.aborted.entries().len()),
+            aborted_index_entries: count(aborted),
             ..described(mark.end.position, mark.end.offset, mark.latest)
         }
     }

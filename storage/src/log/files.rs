@@ -8,7 +8,9 @@ use super::{Durability, Log, LogConfig};
 use crate::Error;
 use crate::checkpoint::{print_partition_metadata, read_whole, write_atomically};
 use crate::disk::{Class, Disk, File, Mode};
-use crate::format::{Damage, PARTITION_METADATA, SegmentFile, segment_file_name};
+use crate::format::{
+    Damage, OFFSET_INDEX_ENTRY_BYTES, PARTITION_METADATA, SegmentFile, number, segment_file_name,
+};
 use crate::recovery::scan::{first_timestamp, index_segment};
 use crate::segment::aborted_index::AbortedIndex;
 use crate::segment::offset_index::OffsetIndex;
@@ -19,7 +21,27 @@ use crate::segment::{Indexes, OnDisk, Segment};
 pub(super) struct Reader {
     pub(super) base_offset: i64,
     pub(super) file: Rc<dyn File>,
-    pub(super) indexes: Indexes,
+    /// With entries far apart: what is read at once is large, and such segments are many.
+    pub(super) offsets: OffsetIndex,
+}
+
+impl Reader {
+    fn new(base_offset: i64, file: Rc<dyn File>, offsets: &OffsetIndex) -> Self {
+        let mut next = 0;
+        let mut is_far = |entry: &&[u8]| {
+            let position = u32::from_be_bytes(number(entry, 4));
+            let is_far = position >= next;
+            if is_far {
+                next = position.saturating_add(READER_INTERVAL_BYTES);
+            }
+            is_far
+        };
+        let encoded = offsets.encode();
+        let kept: Vec<&[u8]> =
+            encoded.chunks_exact(OFFSET_INDEX_ENTRY_BYTES).filter(|entry| is_far(entry)).collect();
+        let offsets = OffsetIndex::decode(base_offset, encoded.len(), &kept.concat());
+        Self { base_offset, file, offsets: offsets.unwrap_or_else(|_| OffsetIndex::new(base_offset, 0)) }
+    }
 }
 
 /// Those used last, the latest at the back.
@@ -114,7 +136,7 @@ impl Log {
         let file = self.disk.open(&path, Mode::DirectCreate).await.map_err(failed)?;
         if file.len().await.map_err(failed)? > 0 {
             // Left over from an append that was taken back.
-            super::flush::cut_to(&*file, 0).await.map_err(failed)?;
+            self.cut_to(&*file, 0).await.map_err(failed)?;
         }
         self.disk.sync_dir(&folder).await.map_err(failed)?;
         let mut state = self.state.borrow_mut();
@@ -198,9 +220,7 @@ impl Log {
         let made = index_segment(&file, &path, base_offset, place.bytes, &self.config()).await?;
         let mut state = self.state.borrow_mut();
         if !is_open {
-            let aborted = AbortedIndex::default();
-            let indexes = Indexes { aborted, ..made };
-            state.readers.put(Rc::new(Reader { base_offset, file, indexes }));
+            state.readers.put(Rc::new(Reader::new(base_offset, file, &made.offsets)));
         } else if let Some(open) = state.segment_mut(base_offset).and_then(|segment| segment.open.as_mut()) {
             // What was appended meanwhile is not in there. An index may lack entries.
             open.indexes.offsets = made.offsets;
@@ -208,7 +228,15 @@ impl Log {
         Ok(())
     }
 
-    /// A sealed segment's file and indexes.
+    /// A sealed segment's timestamps. Seldom asked for, so not kept.
+    pub(super) async fn times(&self, base_offset: i64) -> Result<TimeIndex, Error> {
+        let reader = self.reader(base_offset).await?;
+        let place = self.state.borrow().segment_place(base_offset).ok_or_else(|| gone(base_offset))?;
+        let path = self.path(base_offset, SegmentFile::Log);
+        Ok(self.indexes(&reader.file, &path, base_offset, place.bytes).await?.times)
+    }
+
+    /// A sealed segment's file and where to look in it.
     pub(super) async fn reader(&self, base_offset: i64) -> Result<Rc<Reader>, Error> {
         let (known, bytes) = {
             let mut state = self.state.borrow_mut();
@@ -221,7 +249,7 @@ impl Log {
         let path = self.path(base_offset, SegmentFile::Log);
         let file = self.disk.open(&path, Mode::Direct).await.map_err(|error| Error::io(&path, error))?;
         let indexes = self.indexes(&file, &path, base_offset, bytes).await?;
-        let reader = Rc::new(Reader { base_offset, file, indexes });
+        let reader = Rc::new(Reader::new(base_offset, file, &indexes.offsets));
         let mut state = self.state.borrow_mut();
         if state.segment(base_offset).is_some() {
             state.readers.put(Rc::clone(&reader));
@@ -304,6 +332,8 @@ fn gone(base_offset: i64) -> Error {
     Error::io(&segment_file_name(base_offset, SegmentFile::Log), io::ErrorKind::NotFound.into())
 }
 
+/// Content between two index entries of a sealed segment, in memory.
+const READER_INTERVAL_BYTES: u32 = 64 << 10;
 /// Files and indexes of sealed segments that one log keeps open.
 const READERS_MAX: usize = 4;
 /// No index is larger; a longer file is damaged.

@@ -88,6 +88,7 @@ impl Log {
             }
             state.durable_offset = durable_offset;
             state.upkeep_refused = false;
+            state.removal_refused = false;
             if is_synced {
                 state.forget_undo(durable_offset);
             }
@@ -112,7 +113,7 @@ impl Log {
         let Some((file, base_offset, bytes)) = cut else { return };
         // Order: what part of the flight did reach the disk goes before anything else is written there, or
         // a crash could find it behind what comes next.
-        if let Err(error) = cut_to(&*file, bytes).await {
+        if let Err(error) = self.cut_to(&*file, bytes).await {
             self.fence(&Error::io(&self.path(base_offset, SegmentFile::Log), error));
         }
     }
@@ -125,17 +126,16 @@ impl Log {
 
     pub(super) async fn sync_written(&self) -> Result<(), Error> {
         loop {
+            let doomed = self.state.borrow().doomed_unsynced.first().cloned();
+            let Some((base_offset, file)) = doomed else { break };
+            self.synced(base_offset, self.flush_file(&*file).await)?;
+            self.state.borrow_mut().doomed_unsynced.retain(|(doomed, _)| *doomed != base_offset);
+        }
+        loop {
             let next = self.state.borrow().first_unsynced();
             let Some((base_offset, file, mark)) = next else { return Ok(()) };
-            if let Err(error) = file.sync().await {
-                let error = Error::io(&self.path(base_offset, SegmentFile::Log), error);
-                self.fence(&error);
-                return Err(error);
-            }
+            self.synced(base_offset, self.flush_file(&*file).await)?;
             let mut state = self.state.borrow_mut();
-            if let Some(fence) = &state.fence {
-                return Err(fence.clone());
-            }
             let Some(segment) = state.segment_mut(base_offset) else { continue };
             // A segment that was sealed meanwhile is synced anyway.
             if let Some(open) = &mut segment.open {
@@ -143,6 +143,42 @@ impl Log {
             }
             state.forget_undo(mark.end.offset);
         }
+    }
+}
+
+impl Log {
+    /// Cuts a file, for good.
+    pub(super) async fn cut_to(&self, file: &dyn File, bytes: u32) -> io::Result<()> {
+        file.truncate(u64::from(bytes)).await?;
+        self.flush_file(file).await
+    }
+
+    /// One at a time: of two that overlap, one may fail for what the other then takes for done. A flush that
+    /// fails is never mere lack of room, whatever it says: the next one would not tell what was lost.
+    pub(super) async fn flush_file(&self, file: &dyn File) -> io::Result<()> {
+        self.waiting.until(|| !self.state.borrow().is_syncing).await;
+        if let Some(fence) = self.fenced() {
+            return Err(io::Error::other(fence));
+        }
+        self.state.borrow_mut().is_syncing = true;
+        let _turn = Syncing { log: self };
+        let flushed = file.sync().await;
+        flushed.map_err(|error| {
+            let error = io::Error::other(format!("flush failed: {error}"));
+            // Order: fenced before the next one gets its turn.
+            self.fence(&Error::io(&self.dir.folder(), io::Error::other(error.to_string())));
+            error
+        })
+    }
+
+    /// A flush of what was written that fails fences the log.
+    fn synced(&self, base_offset: i64, result: io::Result<()>) -> Result<(), Error> {
+        if let Err(error) = result {
+            let error = Error::io(&self.path(base_offset, SegmentFile::Log), error);
+            self.fence(&error);
+            return Err(error);
+        }
+        self.fenced().map_or(Ok(()), Err)
     }
 }
 
@@ -172,6 +208,7 @@ impl State {
         while self.segments.len() > 1 && self.active().base_offset > durable_offset {
             self.segments.pop();
         }
+        self.first_open = self.first_open.min(self.segments.len() - 1);
         self.active_mut().roll_back();
         while self.undo.back().is_some_and(|undo| undo.last_offset >= durable_offset) {
             let undo = self.undo.pop_back().expect("just seen");
@@ -194,18 +231,12 @@ impl State {
 
     /// The first segment that was written since it was last synced.
     fn first_unsynced(&self) -> Option<(i64, Rc<dyn File>, Mark)> {
-        self.segments.iter().find_map(|segment| {
+        self.open_segments().find_map(|segment| {
             let open = segment.open.as_ref()?;
             let file = open.on_disk.file().filter(|_| open.synced != open.durable)?;
             Some((segment.base_offset, file, open.durable))
         })
     }
-}
-
-/// Cuts a file, for good.
-pub(super) async fn cut_to(file: &dyn File, bytes: u32) -> io::Result<()> {
-    file.truncate(u64::from(bytes)).await?;
-    file.sync().await
 }
 
 /// The filesystem has no room: not a fault of the medium.
@@ -272,6 +303,18 @@ impl Drop for Turn<'_> {
         if !self.is_over {
             self.log.fence(&Error::Fenced("a flush was abandoned".to_owned()));
         }
+        self.log.waiting.wake_idle();
+    }
+}
+
+/// The one flush of a file that runs.
+struct Syncing<'a> {
+    log: &'a Log,
+}
+
+impl Drop for Syncing<'_> {
+    fn drop(&mut self) {
+        self.log.state.borrow_mut().is_syncing = false;
         self.log.waiting.wake_idle();
     }
 }

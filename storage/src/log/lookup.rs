@@ -152,7 +152,7 @@ impl Log {
                 return Ok(open.indexes.times.lookup(timestamp));
             }
         }
-        Ok(self.reader(place.base_offset).await?.indexes.times.lookup(timestamp))
+        Ok(self.times(place.base_offset).await?.lookup(timestamp))
     }
 
     /// Goes through the records of a segment, from the batch that holds `from` on.

@@ -70,6 +70,7 @@ impl State {
     fn begin(offset: i64, config: &LogConfig, now_ms: i64) -> Self {
         Self {
             segments: vec![Segment::fresh(offset, config, now_ms)],
+            first_open: 0,
             start_offset: offset,
             end_offset: offset,
             durable_offset: offset,
@@ -82,9 +83,12 @@ impl State {
             is_flushing: false,
             is_in_upkeep: false,
             is_preparing: false,
+            is_syncing: false,
             is_ending: false,
             doomed: VecDeque::new(),
+            doomed_unsynced: Vec::new(),
             upkeep_refused: false,
+            removal_refused: false,
             readers: files::Readers::default(),
             stray_snapshot: None,
         }
@@ -103,6 +107,7 @@ impl State {
         );
         segments.push(untouched(active, config, now_ms));
         Self {
+            first_open: segments.len() - 1,
             segments,
             start_offset: known.log_start_offset,
             end_offset: active.next_offset,
@@ -116,7 +121,7 @@ impl State {
     }
 
     fn from_recovered(recovered: Recovered) -> Self {
-        Self {
+        let mut state = Self {
             segments: recovered.segments,
             start_offset: recovered.start_offset,
             end_offset: recovered.end_offset,
@@ -127,7 +132,9 @@ impl State {
             has_folder: true,
             doomed: recovered.doomed,
             ..Self::begin(0, &LogConfig::default(), 0)
-        }
+        };
+        state.skip_sealed();
+        state
     }
 }
 

@@ -194,7 +194,7 @@ impl Log {
             }
         }
         let reader = self.reader(base_offset).await?;
-        Ok((Rc::clone(&reader.file), reader.indexes.offsets.lookup(offset)))
+        Ok((Rc::clone(&reader.file), reader.offsets.lookup(offset)))
     }
 
     pub(super) fn is_open(&self, base_offset: i64) -> bool {
@@ -278,11 +278,13 @@ fn leads_to_batch_below(step: &Step, offset: i64) -> bool {
     batch.verify_crc().is_ok() && batch.last_offset() <= offset
 }
 
-/// Appends batches of the chunk to `slices`, from the one that holds its next offset on; `hint` is a batch border
-/// not beyond that one. Returns true if all of the rest was taken.
+/// Appends batches of the chunk to `slices`, from the one that holds its next offset on; `hint` should be the place of
+/// a batch not beyond that one. Returns true if all of the rest was taken.
 fn take(chunk: &Chunk, hint: u32, ask: &Ask, slices: &mut Slices) -> bool {
     let from = slices.next_offset;
-    let mut begin = hint;
+    // An index may be wrong.
+    let is_good = |batch: BatchView<'_>| (chunk.first_offset..=from).contains(&batch.base_offset());
+    let mut begin = if batch_at(chunk, hint).is_some_and(is_good) { hint } else { chunk.first_position };
     let first = loop {
         let Some(batch) = batch_at(chunk, begin) else { return false };
         if batch.last_offset() >= from {

@@ -5,12 +5,14 @@ use std::io;
 use std::ops::Range;
 use std::rc::Rc;
 
-use super::flush::{cut_to, is_full};
+use super::flush::is_full;
 use super::{Durability, Log, LogConfig, State};
 use crate::Error;
 use crate::checkpoint::{print_epochs, write_atomically};
 use crate::disk::{BLOCK_BYTES, Class, LocalFuture, Sync};
 use crate::format::{LEADER_EPOCHS, SegmentFile};
+use crate::recovery::scan::complete_indexes;
+use crate::segment::aborted_index::AbortedIndex;
 use crate::segment::writer::Place;
 use crate::segment::{Indexes, OnDisk, Open, ROOM_BYTES_MAX, ROOM_BYTES_MIN, Segment, room_max};
 
@@ -19,6 +21,8 @@ enum Job {
     MakeRoom(i64),
     SaveEpochs,
     SaveSnapshot(i64),
+    FillIndexes(i64),
+    SaveAborted(i64),
     Seal(i64),
     SaveIndexes(i64),
     Remove(i64),
@@ -31,6 +35,8 @@ impl Job {
         match self {
             Self::MakeRoom(base_offset)
             | Self::SaveSnapshot(base_offset)
+            | Self::FillIndexes(base_offset)
+            | Self::SaveAborted(base_offset)
             | Self::Seal(base_offset)
             | Self::SaveIndexes(base_offset) => Some(*base_offset),
             Self::SaveEpochs | Self::Remove(_) | Self::Sync => None,
@@ -56,12 +62,20 @@ impl Log {
         })
     }
 
+    /// The disk has room again: upkeep that was refused for lack of it is due. An append that goes well
+    /// says so too.
+    pub fn retry_upkeep(&self) {
+        let mut state = self.state.borrow_mut();
+        state.upkeep_refused = false;
+        state.removal_refused = false;
+    }
+
     async fn do_all_jobs(&self) {
         let _turn = Turn::begin(self);
         loop {
             let job = self.state.borrow().next_job(&self.config());
             let Some(job) = job else { return };
-            let segment = job.segment();
+            let (segment, takes_room) = (job.segment(), !matches!(job, Job::Remove(_)));
             let Err(error) = self.do_job(job).await else { continue };
             if segment.is_some_and(|base_offset| self.state.borrow().segment(base_offset).is_none()) {
                 // The log's start moved on meanwhile; that work was in vain.
@@ -72,7 +86,8 @@ impl Log {
                 return;
             }
             // Nothing is lost, only late.
-            self.state.borrow_mut().upkeep_refused = true;
+            let mut state = self.state.borrow_mut();
+            if takes_room { state.upkeep_refused = true } else { state.removal_refused = true }
         }
     }
 
@@ -81,6 +96,8 @@ impl Log {
             Job::MakeRoom(base_offset) => self.make_room(base_offset).await,
             Job::SaveEpochs => self.save_epochs().await,
             Job::SaveSnapshot(base_offset) => self.save_snapshot(base_offset).await,
+            Job::FillIndexes(base_offset) => self.fill_indexes(base_offset).await,
+            Job::SaveAborted(base_offset) => self.save_aborted(base_offset).await,
             Job::Seal(base_offset) => self.seal(base_offset).await,
             Job::SaveIndexes(base_offset) => self.save_indexes(base_offset).await,
             Job::Remove(base_offset) => self.remove_segment(base_offset).await,
@@ -120,7 +137,7 @@ impl Log {
             }
             from = range.end;
         }
-        file.sync().await.map_err(failed)?;
+        self.flush_file(&*file).await.map_err(failed)?;
         if let Some(open) =
             self.state.borrow_mut().segment_mut(base_offset).and_then(|segment| segment.open.as_mut())
         {
@@ -176,13 +193,60 @@ impl Log {
         Ok(())
     }
 
+    /// Makes up for index entries of what recovery did not read. Damage met here is left to whoever reads it.
+    pub(super) async fn fill_indexes(&self, base_offset: i64) -> Result<(), Error> {
+        let config = self.config();
+        let path = self.path(base_offset, SegmentFile::Log);
+        let plan = {
+            let state = self.state.borrow();
+            let open = state.segment(base_offset).and_then(|segment| segment.open.as_ref());
+            open.and_then(|open| Some((open.on_disk.file()?, open.gap?, open.indexes.clone())))
+        };
+        let Some((file, gap, indexes)) = plan else { return Ok(()) };
+        let made = complete_indexes(&file, &path, base_offset, gap, indexes, &config).await;
+        let made = match made {
+            Err(Error::Corrupt { .. }) => None,
+            made => Some(made?),
+        };
+        let mut state = self.state.borrow_mut();
+        let open = state.segment_mut(base_offset).and_then(|segment| segment.open.as_mut());
+        let Some(open) = open else { return Ok(()) };
+        open.gap = None;
+        if let Some(made) = made {
+            let mut rest = open.indexes.from(gap, base_offset, &config);
+            let aborted = std::mem::take(&mut open.indexes.aborted);
+            rest.go_on_from(made, base_offset, &config);
+            open.indexes = Indexes { aborted, ..rest };
+        }
+        Ok(())
+    }
+
+    /// Aborted transactions cannot be made anew from what lies behind the recovery point: they are saved at once.
+    async fn save_aborted(&self, base_offset: i64) -> Result<(), Error> {
+        let saved = {
+            let state = self.state.borrow();
+            let open = state.segment(base_offset).and_then(|segment| segment.open.as_ref());
+            open.map(|open| open.durable_aborted())
+        };
+        let Some(saved) = saved else { return Ok(()) };
+        write_atomically(&*self.disk, &self.path(base_offset, SegmentFile::AbortedIndex), saved.encode())
+            .await?;
+        if let Some(open) =
+            self.state.borrow_mut().segment_mut(base_offset).and_then(|segment| segment.open.as_mut())
+        {
+            open.aborted_saved = saved.entries().len();
+        }
+        Ok(())
+    }
+
     /// A segment that takes no more is cut to its content and gets its index files.
     pub(super) async fn seal(&self, base_offset: i64) -> Result<(), Error> {
         let file = self.open_file(base_offset).await?;
+        self.fill_indexes(base_offset).await?;
         let Some(bytes) = self.state.borrow().segment(base_offset).map(|segment| segment.bytes) else {
             return Ok(());
         };
-        let cut = cut_to(&*file, bytes).await;
+        let cut = self.cut_to(&*file, bytes).await;
         cut.map_err(|error| Error::io(&self.path(base_offset, SegmentFile::Log), error))?;
         {
             let mut state = self.state.borrow_mut();
@@ -199,6 +263,7 @@ impl Log {
         if let Some(segment) = state.segment_mut(base_offset) {
             segment.open = None;
         }
+        state.skip_sealed();
         Ok(())
     }
 
@@ -261,6 +326,7 @@ impl Log {
         if state.doomed.front() == Some(&base_offset) {
             state.doomed.pop_front();
         }
+        state.doomed_unsynced.retain(|(doomed, _)| *doomed != base_offset);
         state.readers.forget(base_offset);
         Ok(())
     }
@@ -281,10 +347,16 @@ impl Log {
 
 impl State {
     fn next_job(&self, config: &LogConfig) -> Option<Job> {
-        if self.fence.is_some() || self.is_ending || self.upkeep_refused {
+        if self.fence.is_some() || self.is_ending {
             return None;
         }
-        let open = || self.segments.iter().rev().take_while(|segment| segment.open.is_some());
+        let takes_room = if self.upkeep_refused { None } else { self.next_job_that_takes_room(config) };
+        let doomed = self.doomed.front().filter(|_| !self.removal_refused);
+        takes_room.or_else(|| doomed.map(|base_offset| Job::Remove(*base_offset)))
+    }
+
+    fn next_job_that_takes_room(&self, config: &LogConfig) -> Option<Job> {
+        let open = || self.open_segments();
         let active = self.active();
         if active.wants_room(config) {
             return Some(Job::MakeRoom(active.base_offset));
@@ -302,13 +374,17 @@ impl State {
         if let Some(segment) = open().find(has_snapshot).filter(|_| self.is_on_disk()) {
             return Some(Job::SaveSnapshot(segment.base_offset));
         }
+        let has_gap = |segment: &&Segment| segment.open.as_ref().is_some_and(|open| open.gap.is_some());
+        if let Some(segment) = open().find(has_gap) {
+            return Some(Job::FillIndexes(segment.base_offset));
+        }
+        if let Some(segment) = open().find(|segment| segment.aborted_unsaved() > 0) {
+            return Some(Job::SaveAborted(segment.base_offset));
+        }
         let is_rolled =
             |segment: &&Segment| segment.base_offset != active.base_offset && segment.is_settled();
-        if let Some(segment) = open().filter(is_rolled).last() {
+        if let Some(segment) = open().find(is_rolled) {
             return Some(Job::Seal(segment.base_offset));
-        }
-        if let Some(base_offset) = self.doomed.front() {
-            return Some(Job::Remove(*base_offset));
         }
         active.wants_index_files().then_some(Job::SaveIndexes(active.base_offset))
     }
@@ -318,7 +394,7 @@ impl State {
             let open = segment.open.as_ref();
             open.map_or(0, |open| u64::from(open.durable.end.position - open.synced.end.position))
         };
-        self.segments.iter().map(unsynced).sum()
+        self.open_segments().map(unsynced).sum()
     }
 
     /// The blocks to fill with zeros next.
@@ -362,10 +438,27 @@ impl Segment {
         self.open.as_ref().map(|open| open.synced.end)
     }
 
+    fn aborted_unsaved(&self) -> usize {
+        let Some(open) = self.open.as_ref().filter(|open| matches!(open.on_disk, OnDisk::Ready(_))) else {
+            return 0;
+        };
+        let durable = open.durable.end.offset;
+        let entries = open.indexes.aborted.entries();
+        entries.partition_point(|entry| entry.last_offset < durable).saturating_sub(open.aborted_saved)
+    }
+
     fn wants_index_files(&self) -> bool {
         let Some(open) = &self.open else { return false };
         let grown = open.synced.end.position.saturating_sub(open.indexed_bytes);
         matches!(open.on_disk, OnDisk::Ready(_)) && grown >= (open.indexed_bytes / 8).max(UNINDEXED_BYTES_MAX)
+    }
+}
+
+impl Open {
+    fn durable_aborted(&self) -> AbortedIndex {
+        let mut aborted = self.indexes.aborted.clone();
+        aborted.truncate(self.durable.end.offset);
+        aborted
     }
 }
 

@@ -11,6 +11,8 @@ use crate::format::{ASIDE, Damage, Fate, SegmentFile, parse_segment_file_name, s
 pub(super) struct Listing {
     /// Segments with the length of their files.
     pub(super) logs: BTreeMap<i64, u64>,
+    /// Those with an offset index.
+    pub(super) indexed: BTreeSet<i64>,
     pub(super) snapshots: BTreeSet<i64>,
     /// Segments wholly below the log's start: still to be removed.
     pub(super) doomed: VecDeque<i64>,
@@ -28,7 +30,7 @@ impl Listing {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             Err(error) => return Err(Error::io(folder, error)),
         };
-        let (mut logs, mut snapshots) = (BTreeMap::new(), BTreeSet::new());
+        let (mut logs, mut snapshots, mut indexed) = (BTreeMap::new(), BTreeSet::new(), BTreeSet::new());
         let (mut leftovers, mut indexes) = (Vec::new(), Vec::new());
         for entry in entries.into_iter().filter(|entry| !entry.is_dir) {
             match parse_segment_file_name(&entry.name) {
@@ -38,7 +40,12 @@ impl Listing {
                 Some((offset, SegmentFile::Snapshot, Fate::InUse)) => {
                     snapshots.insert(offset);
                 }
-                Some((base_offset, _, Fate::InUse)) => indexes.push((base_offset, entry.name)),
+                Some((base_offset, file, Fate::InUse)) => {
+                    if file == SegmentFile::OffsetIndex {
+                        indexed.insert(base_offset);
+                    }
+                    indexes.push((base_offset, entry.name));
+                }
                 Some((_, _, Fate::Swap)) => {
                     let found = "a compaction that was not finished; Apache Kafka finishes it at its start";
                     return Err(Damage::new(0, found).at(&format!("{folder}/{}", entry.name)));
@@ -54,7 +61,7 @@ impl Listing {
             let path = format!("{folder}/{name}");
             disk.remove(&path).await.map_err(|error| Error::io(&path, error))?;
         }
-        let mut listing = Self { logs, snapshots, doomed: VecDeque::new() };
+        let mut listing = Self { logs, indexed, snapshots, doomed: VecDeque::new() };
         listing.set_doomed_aside(known);
         listing.compare_with(folder, known)?;
         Ok((!listing.logs.is_empty()).then_some(listing))

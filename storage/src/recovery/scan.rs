@@ -10,7 +10,7 @@ use crate::disk::{Class, File};
 use crate::format::Damage;
 use crate::log::{Facts, LogConfig};
 use crate::segment::aborted_index::AbortedIndex;
-use crate::segment::reader::{SCAN_BYTES, Step, Walk};
+use crate::segment::reader::{Step, Walk};
 use crate::segment::writer::Place;
 use crate::segment::{Indexes, Latest};
 
@@ -99,7 +99,7 @@ pub(crate) async fn scan(
     let Start { position, mut expected, latest, indexes } = start;
     let end = Place { position, offset: expected.offset(base_offset) };
     let mut scanned = Scanned { end, latest, indexes, stop: None };
-    let mut walk = Walk::new(file, position, stop, SCAN_BYTES, Class::Background);
+    let mut walk = Walk::scan(file, position, stop);
     loop {
         let (position, bytes) = match walk.next().await? {
             Step::Batch { position, bytes } => (position, bytes),
@@ -156,6 +156,28 @@ pub(crate) async fn index_segment(
         None => Ok(scanned.indexes),
         Some(found) => Err(Damage::new(scanned.end.position as usize, found).at(path)),
     }
+}
+
+/// Indexes up to `gap`, from those that may lack the last part of it.
+pub(crate) async fn complete_indexes(
+    file: &Rc<dyn File>,
+    path: &str,
+    base_offset: i64,
+    gap: Place,
+    indexes: Indexes,
+    config: &LogConfig,
+) -> Result<Indexes, Error> {
+    let lenient = LogConfig { is_compacted: true, ..config.clone() };
+    if let Some(start) =
+        Start::in_the_index(indexes, gap.offset).filter(|start| start.position < gap.position)
+    {
+        let scanned = scan(Rc::clone(file), base_offset, start, gap.position, &lenient, |_, _| {}).await;
+        let scanned = scanned.map_err(|error| Error::io(path, error))?;
+        if scanned.stop.is_none() {
+            return Ok(scanned.indexes);
+        }
+    }
+    index_segment(file, path, base_offset, gap.position, config).await
 }
 
 /// The largest timestamp of a segment's first batch; -1 if there is none.

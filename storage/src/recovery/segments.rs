@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use super::Recovery;
 use super::listing::Listing;
-use super::scan::{Scanned, Start, first_timestamp, scan};
+use super::scan::{Expected, Scanned, Start, first_timestamp, scan};
 use super::tail::{Verdict, judge};
 use crate::Error;
 use crate::catalogue;
@@ -12,8 +12,8 @@ use crate::disk::{BLOCK_BYTES, Class, File, Mode, Sync};
 use crate::format::{Damage, SEGMENT_BYTES_MAX, SegmentFile};
 use crate::log::{LogConfig, read_aborted, read_indexes};
 use crate::segment::reader::SCAN_BYTES;
-use crate::segment::writer::{FLIGHT_BYTES_MAX, Tail};
-use crate::segment::{Latest, Mark, OnDisk, Segment};
+use crate::segment::writer::{FLIGHT_BYTES_MAX, Place, Tail};
+use crate::segment::{Indexes, Latest, Mark, OnDisk, Segment};
 
 /// A segment's file as it was found.
 #[derive(Clone, Copy)]
@@ -33,7 +33,10 @@ impl Recovery<'_> {
             let described = self.described();
             let at = described.iter().position(|segment| segment.base_offset == *base_offset);
             match at.filter(|at| at + 1 < described.len()) {
-                Some(at) => self.take_described(described[at], found).await?,
+                Some(at) => {
+                    let is_indexed = listing.indexed.contains(base_offset);
+                    self.take_described(described[at], found, is_indexed).await?;
+                }
                 None => self.read_segment(found).await?,
             }
         }
@@ -41,20 +44,29 @@ impl Recovery<'_> {
     }
 
     /// All of this segment is below the recovery point: what the catalogue says is not asked again.
-    async fn take_described(&mut self, segment: catalogue::Segment, found: Found) -> Result<(), Error> {
+    async fn take_described(
+        &mut self,
+        segment: catalogue::Segment,
+        found: Found,
+        is_indexed: bool,
+    ) -> Result<(), Error> {
         let path = self.path(found.base_offset, SegmentFile::Log);
         let bytes = segment.bytes;
-        if found.len < u64::from(bytes) {
-            let len = usize::try_from(found.len).expect("shorter than a segment");
-            return Err(Damage::new(len, format!("the file ends where {bytes} bytes were flushed")).at(&path));
-        }
-        if found.len > u64::from(bytes) {
-            // It was not sealed when the catalogue was written. Zeros follow.
-            let file = self.open(&path).await?;
-            cut(&*file, &path, bytes).await?;
-        }
+        check_length(found, bytes, &path)?;
         let latest = Latest { timestamp: segment.max_timestamp, offset: segment.offset_of_max_timestamp };
-        self.segments.push(Segment::sealed(found.base_offset, bytes, latest));
+        if is_indexed && found.len == u64::from(bytes) {
+            self.segments.push(Segment::sealed(found.base_offset, bytes, latest));
+            return Ok(());
+        }
+        // It was not yet sealed when the catalogue was written.
+        let file = self.open(&path).await?;
+        cut(&*file, &path, bytes).await?;
+        let indexes = self.known_indexes(found.base_offset, segment.next_offset).await?;
+        let end = Place { position: bytes, offset: segment.next_offset };
+        let scanned = Scanned { end, latest, indexes, stop: None };
+        let mut segment = self.opened(found, scanned, segment.first_timestamp, file);
+        segment.open.as_mut().expect("just opened").gap = Some(end);
+        self.segments.push(segment);
         Ok(())
     }
 
@@ -83,24 +95,51 @@ impl Recovery<'_> {
             self.write_last_flight_again(&*file, &path, scanned.end.position, found).await?;
         }
         let is_sealed = found.next.is_some() && !is_cut && indexed == Some(scanned.indexes.offsets.len());
+        if is_sealed {
+            self.segments.push(Segment::sealed(found.base_offset, scanned.end.position, scanned.latest));
+            return Ok(());
+        }
         let first_timestamp = first_timestamp(&*file, &path).await?;
+        let gap =
+            self.last_described(found).map(|last| Place { position: last.bytes, offset: last.next_offset });
+        let mut segment = self.opened(found, scanned, first_timestamp, file);
+        let open = segment.open.as_mut().expect("just opened");
+        open.snapshot = snapshot;
+        open.gap = gap.filter(|gap| gap.position > 0);
+        self.segments.push(segment);
+        Ok(())
+    }
+
+    fn opened(&self, found: Found, scanned: Scanned, first_timestamp: i64, file: Rc<dyn File>) -> Segment {
         let mut segment = Segment::fresh(found.base_offset, self.config, self.now_ms);
         segment.bytes = scanned.end.position;
         segment.latest = scanned.latest;
-        if is_sealed {
-            segment.open = None;
-        }
-        if let Some(open) = &mut segment.open {
-            open.tail = Tail::new(found.base_offset, scanned.end);
-            open.durable = Mark { end: scanned.end, latest: scanned.latest };
-            open.synced = open.durable;
-            open.indexes = scanned.indexes;
-            open.first_timestamp = first_timestamp;
-            open.on_disk = OnDisk::Ready(file);
-            open.snapshot = snapshot;
-        }
-        self.segments.push(segment);
-        Ok(())
+        let open = segment.open.as_mut().expect("a fresh one is open");
+        open.tail = Tail::new(found.base_offset, scanned.end);
+        open.durable = Mark { end: scanned.end, latest: scanned.latest };
+        open.synced = open.durable;
+        open.indexes = scanned.indexes;
+        open.first_timestamp = first_timestamp;
+        open.on_disk = OnDisk::Ready(file);
+        segment
+    }
+
+    /// The segment in which the recovery point lies, if it is this one.
+    fn last_described(&self, found: Found) -> Option<catalogue::Segment> {
+        self.described().last().filter(|last| last.base_offset == found.base_offset).copied()
+    }
+
+    /// What index files say of what lies below an offset.
+    async fn known_indexes(&self, base_offset: i64, below: i64) -> Result<Indexes, Error> {
+        let mut indexes = match read_indexes(self.disk, &self.folder, base_offset, self.config).await? {
+            Some(indexes) => indexes,
+            None => {
+                let aborted = read_aborted(self.disk, &self.folder, base_offset).await?;
+                Indexes { aborted, ..Indexes::new(base_offset, self.config) }
+            }
+        };
+        indexes.truncate(below);
+        Ok(indexes)
     }
 
     /// Reads the segment from where nothing vouches for it. Also says how many index entries were on disk,
@@ -112,6 +151,14 @@ impl Recovery<'_> {
         found: Found,
         len: u32,
     ) -> Result<(Scanned, Option<usize>), Error> {
+        if let Some(last) = self.last_described(found) {
+            check_length(found, last.bytes, path)?;
+            let latest = Latest { timestamp: last.max_timestamp, offset: last.offset_of_max_timestamp };
+            let indexes = self.known_indexes(found.base_offset, last.next_offset).await?;
+            let expected = Expected::next(last.next_offset, &self.rules(found));
+            let start = Start { position: last.bytes, expected, latest, indexes };
+            return Ok((self.scan_from(file, path, found, len, start).await?, None));
+        }
         let offset = self.vouched_offset(found).min(self.replay_from);
         let indexes = read_indexes(self.disk, &self.folder, found.base_offset, self.config).await?;
         let indexed = indexes.as_ref().map(|indexes| indexes.offsets.len());
@@ -167,14 +214,10 @@ impl Recovery<'_> {
 
     /// Below the recovery point nothing is missing.
     fn check_flushed(&self, scanned: &Scanned, path: &str, found: Found) -> Result<(), Error> {
-        let Some(known) = self.known else { return Ok(()) };
-        let end = scanned.end;
-        let is_described = known.segments.last().is_some_and(|last| last.base_offset == found.base_offset);
-        let is_short = is_described && end.position < known.recovery.position;
-        if !is_short && (end.offset >= known.recovery.offset || found.next.is_some()) {
+        let (end, offset) = (scanned.end, self.recovery_offset());
+        if found.next.is_some() || end.offset >= offset {
             return Ok(());
         }
-        let offset = known.recovery.offset;
         let why = scanned.stop.as_deref().unwrap_or("the file ends here");
         Err(Damage::new(end.position as usize, format!("{why}; up to offset {offset} all was flushed"))
             .at(path))
@@ -229,10 +272,7 @@ impl Recovery<'_> {
         found: Found,
     ) -> Result<(), Error> {
         let failed = |error| Error::io(path, error);
-        let flushed = match self.described().last() {
-            Some(last) if last.base_offset == found.base_offset => last.bytes,
-            _ => 0,
-        };
+        let flushed = self.last_described(found).map_or(0, |last| last.bytes);
         let mut from = flushed.max(end.saturating_sub(FLIGHT_BYTES_MAX as u32));
         from -= from % BLOCK_BYTES as u32;
         while from < end {
@@ -252,6 +292,14 @@ impl Recovery<'_> {
     async fn open(&self, path: &str) -> Result<Rc<dyn File>, Error> {
         self.disk.open(path, Mode::Direct).await.map_err(|error| Error::io(path, error))
     }
+}
+
+fn check_length(found: Found, bytes: u32, path: &str) -> Result<(), Error> {
+    if found.len >= u64::from(bytes) {
+        return Ok(());
+    }
+    let len = usize::try_from(found.len).expect("shorter than a segment");
+    Err(Damage::new(len, format!("the file ends where {bytes} bytes were flushed")).at(path))
 }
 
 /// From here to its end the file holds zeros.

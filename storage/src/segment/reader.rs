@@ -10,11 +10,15 @@ use crate::disk::{BLOCK_BYTES, Class, File};
 
 /// Bytes per read where everything will be read.
 pub(crate) const SCAN_BYTES: usize = 1 << 20;
+/// And of the first one, for often there is little.
+const FIRST_SCAN_BYTES: usize = 64 << 10;
 
 pub(crate) struct Walk {
     file: Rc<dyn File>,
     class: Class,
+    /// Of the next read; grows up to the other.
     read_bytes: usize,
+    read_bytes_max: usize,
     /// Where the next batch begins.
     position: u32,
     /// Where the content ends.
@@ -43,12 +47,19 @@ impl Walk {
             file,
             class,
             read_bytes,
+            read_bytes_max: read_bytes,
             position,
             end,
             window: Bytes::new(),
             window_start: position,
             file_end: None,
         }
+    }
+
+    /// For a scan to `end`, of which perhaps only a little is content.
+    pub(crate) fn scan(file: Rc<dyn File>, position: u32, end: u32) -> Self {
+        let walk = Self::new(file, position, end, FIRST_SCAN_BYTES, Class::Background);
+        Self { read_bytes_max: SCAN_BYTES, ..walk }
     }
 
     pub(crate) async fn next(&mut self) -> io::Result<Step> {
@@ -121,6 +132,7 @@ impl Walk {
         let start = from - from % BLOCK;
         let stop = (from + wanted.max(self.read_bytes) as u64).min(end).next_multiple_of(BLOCK);
         let bytes = usize::try_from(stop - start).expect("a part of a segment");
+        self.read_bytes = (2 * self.read_bytes).min(self.read_bytes_max);
         let mut data = self.file.read_at(start, bytes, self.class).await?;
         data.truncate(usize::try_from(end - start).expect("a part of a segment"));
         let reached = start + data.len() as u64;

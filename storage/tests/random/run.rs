@@ -44,7 +44,7 @@ impl Run {
             segment_bytes: pick(&[1500, 6000, 30_000, 1 << 20]) as u32,
             index_interval_bytes: pick(&[0, 300, 4096]) as u32,
             segment_index_bytes: pick(&[120, 10 << 20]) as u32,
-            durability: Durability::Synced,
+            durability: if pick(&[0, 0, 0, 1]) == 1 { Durability::Written } else { Durability::Synced },
             ..LogConfig::default()
         };
         let mut world = World::with(seed, config);
@@ -84,8 +84,7 @@ impl Run {
     }
 
     fn step(&mut self) {
-        let op = self.random.below(100);
-        match op {
+        match self.random.below(100) {
             0..30 => self.append_plain(),
             30..48 => self.append_idempotent(),
             48..52 => self.retry(),
@@ -101,7 +100,8 @@ impl Run {
             91..93 => self.run_out_of_room(),
             93 => self.damage_below_the_recovery_point(),
             94 => self.heal(),
-            95..98 => self.reopen(true),
+            95 | 96 | 97 => self.reopen(true),
+            98 => self.world.executor.spawn(sync(Rc::clone(&self.log))),
             _ => self.reopen(false),
         }
         self.collect();
@@ -412,7 +412,15 @@ impl Run {
         self.take_over();
     }
 
+    /// What a crash of this kind has to leave.
+    fn lower_promise(&mut self, loses_power: bool) {
+        if loses_power && self.world.config.durability == Durability::Written {
+            self.model.acked = self.model.acked.min(self.log.checkpoint().recovery.offset);
+        }
+    }
+
     fn crash(&mut self, loses_power: bool) {
+        self.lower_promise(loses_power);
         self.world.executor.kill();
         self.ended.take();
         let seed = self.random.any();
@@ -542,6 +550,11 @@ impl Run {
         self.log = self.world.executor.block_on(self.opening(Some(known))).unwrap();
         self.take_over();
     }
+}
+
+async fn sync(log: Rc<Log>) {
+    // A failure fences the log, and is met there.
+    let _ = log.sync().await;
 }
 
 /// Kafka's checksum leaves out a batch's base offset and leader epoch.
