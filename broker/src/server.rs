@@ -12,7 +12,7 @@ use crate::admin;
 use crate::config::Config;
 use crate::controller::{Controller, ControllerError, Node};
 use crate::metrics::Metrics;
-use crate::net::listener::accept_all;
+use crate::net::listener::{accept_all, listen};
 use crate::partition::home::Home;
 use crate::partition::leftovers::resume_removals;
 use crate::shard::catalogues::LastStop;
@@ -117,8 +117,8 @@ async fn lead(shard: &Rc<Shard>, start: &Start) -> Result<Vec<SocketAddr>, Serve
     let mut addresses = Vec::new();
     for (index, listener) in start.config.listeners.iter().enumerate() {
         for address in listener.addresses().map_err(|source| refused(listener, source))? {
-            let listening = host()
-                .listen(address, start.config.socket_listen_backlog)
+            let listening = listen(address, start.config.socket_listen_backlog)
+                .await
                 .map_err(|source| refused(listener, source))?;
             addresses.push(listening.local());
             host().spawn(Class::Append, Box::pin(accept_all(shard.clone(), listening, index)));

@@ -1,7 +1,8 @@
 //! Accepts on every configured listener and deals connections to the least-loaded core. Runs on core 0.
 
 use std::cell::Cell;
-use std::net::IpAddr;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +14,23 @@ use super::connection::serve;
 use crate::api::Caller;
 use crate::shard::connections::Connection;
 use crate::shard::{Shard, here};
+
+/// How long the kernel may take to give back the port of a process that was killed: sockets that an
+/// io_uring watched are closed some milliseconds after their process is gone.
+const PORT_RELEASE_MAX: Duration = Duration::from_secs(1);
+
+/// A listening socket; a port that is taken is asked for again for [`PORT_RELEASE_MAX`].
+pub(crate) async fn listen(address: SocketAddr, backlog: i32) -> io::Result<Rc<dyn Listener>> {
+    let until_ns = host().now_ns() + PORT_RELEASE_MAX.as_nanos() as u64;
+    loop {
+        match host().listen(address, backlog) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && host().now_ns() < until_ns => {
+                host().sleep(Duration::from_millis(5)).await;
+            }
+            listening => return listening,
+        }
+    }
+}
 
 /// Accepts until the shard closes. One task per listener.
 pub(crate) async fn accept_all(shard: Rc<Shard>, listener: Rc<dyn Listener>, index: usize) {

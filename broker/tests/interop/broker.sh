@@ -7,7 +7,12 @@ here=$(cd "$(dirname "$0")" && pwd)
 [ "${1:-}" = start ] || { echo "usage: broker.sh start DIR PORT" >&2; exit 2; }
 dir=$2 port=$3
 mkdir -p "$dir"
-if (exec 3<> "/dev/tcp/127.0.0.1/$port") 2> /dev/null; then echo "port $port is taken" >&2; exit 2; fi
+# A killed broker's socket may outlive it by some milliseconds; the broker waits for its port too.
+for try in $(seq 20); do
+  (exec 3<> "/dev/tcp/127.0.0.1/$port") 2> /dev/null || break
+  [ "$try" -lt 20 ] || { echo "port $port is taken" >&2; exit 2; }
+  sleep 0.05
+done
 # Variables that start with MILLSTREAM_ are settings to the broker.
 # shellcheck disable=SC2086
 nohup env -u MILLSTREAM_BIN -u MILLSTREAM_ARGS "$MILLSTREAM_BIN" start --dev --listen "127.0.0.1:$port" --data-dir "$dir/data" ${MILLSTREAM_ARGS:-} >> "$dir/server.log" 2>&1 < /dev/null &
