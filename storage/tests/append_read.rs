@@ -1,4 +1,5 @@
 //! What is appended is read back, byte for byte, as soon as it is durable and not before.
+#![allow(clippy::unwrap_used, reason = "a test says what it expects by what it unwraps")]
 
 #[path = "logs/world.rs"]
 mod world;

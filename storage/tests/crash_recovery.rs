@@ -1,4 +1,5 @@
 //! What was acknowledged is there after a crash, whatever the catalogue says, and little is read to find out.
+#![allow(clippy::unwrap_used, reason = "a test says what it expects by what it unwraps")]
 
 #[path = "logs/world.rs"]
 mod world;

@@ -1,4 +1,5 @@
 //! A failed write or flush fences the log; a full disk does not.
+#![allow(clippy::unwrap_used, reason = "a test says what it expects by what it unwraps")]
 
 #[path = "logs/world.rs"]
 mod world;

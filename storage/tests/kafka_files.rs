@@ -1,4 +1,5 @@
 //! Files written by Apache Kafka 4.3.1 are understood, and written back byte for byte.
+#![allow(clippy::unwrap_used, reason = "a test says what it expects by what it unwraps")]
 #![allow(clippy::disallowed_methods, reason = "fixtures lie in the source tree, not in a data directory")]
 
 use std::fs;

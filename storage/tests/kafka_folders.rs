@@ -4,7 +4,6 @@
 //! beside the checkout, in `shared/kafka/disk`.
 #![allow(clippy::unwrap_used, reason = "a test says what it expects by what it unwraps")]
 #![allow(clippy::disallowed_methods, reason = "fixtures lie in the source tree, not in a data directory")]
-#![allow(clippy::unwrap_used, reason = "part of tests")]
 
 #[path = "logs/world.rs"]
 mod world;

@@ -1,4 +1,5 @@
 //! Offsets are found by time, aborted transactions by offset, before and after restarts of every kind.
+#![allow(clippy::unwrap_used, reason = "a test says what it expects by what it unwraps")]
 
 #[path = "logs/world.rs"]
 mod world;

@@ -1,4 +1,5 @@
 //! A torn end is cut at the last whole batch; damage below what was flushed is reported and never cut.
+#![allow(clippy::unwrap_used, reason = "a test says what it expects by what it unwraps")]
 
 #[path = "logs/world.rs"]
 mod world;

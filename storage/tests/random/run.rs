@@ -100,7 +100,7 @@ impl Run {
             91..93 => self.run_out_of_room(),
             93 => self.damage_below_the_recovery_point(),
             94 => self.heal(),
-            95 | 96 | 97 => self.reopen(true),
+            95..=97 => self.reopen(true),
             98 => self.world.executor.spawn(sync(Rc::clone(&self.log))),
             _ => self.reopen(false),
         }
