@@ -13,7 +13,7 @@ pub mod format;
 pub mod leader_epochs;
 pub mod log;
 pub mod producers;
-pub(crate) mod recovery;
+pub mod recovery;
 pub mod segment;
 
 pub use error::Error;

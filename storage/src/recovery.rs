@@ -32,6 +32,9 @@ pub(crate) mod scan;
 mod segments;
 mod tail;
 
+pub use self::tail::{Verdict, judge};
+pub use crate::segment::writer::Place;
+
 use std::collections::{BTreeSet, VecDeque};
 
 use self::listing::Listing;

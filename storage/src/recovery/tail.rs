@@ -12,7 +12,7 @@ use crate::segment::reader::SCAN_BYTES;
 use crate::segment::writer::{FLIGHT_BYTES_MAX, Place};
 
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub enum Verdict {
     /// A flight was under way. Nothing of it was acknowledged; it is cut.
     Torn,
     Damaged(String),
@@ -21,8 +21,8 @@ pub(super) enum Verdict {
 /// What a device writes in one piece, whatever happens.
 const SECTOR_BYTES: u64 = 512;
 
-/// Judges what lies at `end` in a file of `len` bytes.
-pub(super) async fn judge(
+/// Judges what lies at `end` in a file of `len` bytes, where `found` is instead of a whole batch. Changes nothing.
+pub async fn judge(
     file: &Rc<dyn File>,
     end: Place,
     len: u32,

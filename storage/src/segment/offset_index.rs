@@ -89,6 +89,11 @@ impl OffsetIndex {
         self.entries.get(at).map(|entry| entry.position)
     }
 
+    /// Offset and position of each entry.
+    pub fn entries(&self) -> impl ExactSizeIterator<Item = (i64, u32)> {
+        self.entries.iter().map(|entry| (self.base_offset + i64::from(entry.relative_offset), entry.position))
+    }
+
     /// The last entry's offset and position.
     pub fn last(&self) -> Option<(i64, u32)> {
         let entry = self.entries.last()?;

@@ -88,6 +88,11 @@ impl TimeIndex {
         after.checked_sub(1).map_or(self.base_offset, |at| self.offset(self.entries[at]))
     }
 
+    /// Timestamp and offset of each entry.
+    pub fn entries(&self) -> impl ExactSizeIterator<Item = (i64, i64)> {
+        self.entries.iter().map(|entry| (entry.timestamp, self.offset(*entry)))
+    }
+
     /// The last entry's timestamp and offset: the segment's largest timestamp once it is sealed.
     pub fn last(&self) -> Option<(i64, i64)> {
         let entry = self.entries.last()?;

@@ -24,9 +24,9 @@ const BLOCK: u32 = BLOCK_BYTES as u32;
 
 /// Where a batch begins, and its first offset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
-    pub(crate) position: u32,
-    pub(crate) offset: i64,
+pub struct Place {
+    pub position: u32,
+    pub offset: i64,
 }
 
 pub(crate) struct Tail {
