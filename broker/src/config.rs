@@ -114,7 +114,7 @@ pub(crate) struct ConfigError(pub(crate) Vec<Problem>);
 
 const VARIABLES: &str = "MILLSTREAM_";
 /// Variables that are read elsewhere.
-const OTHER_VARIABLES: &[&str] = &["MILLSTREAM_LOG", "MILLSTREAM_CONFIG"];
+const OTHER_VARIABLES: &[&str] = &["MILLSTREAM_LOG", "MILLSTREAM_CONFIG", "MILLSTREAM_BOOTSTRAP"];
 
 /// More cores than this are a mistake.
 const CORES_MAX: usize = 1024;
