@@ -1,8 +1,9 @@
 //! The ring machine: per core a glommio executor, and beside it an io_uring of our own for sockets and
 //! direct files.
 //!
-//! glommio schedules, sleeps and keeps the timers. It does not see the traffic: its own rings interrupt
-//! the core for each completion, and its files may end up polling a device that cannot be polled.
+//! glommio schedules, and nothing else. It does not see the traffic: its own rings interrupt the core for
+//! each completion, and its files may end up polling a device that cannot be polled. Nor does it sleep:
+//! see `pump`.
 #![allow(unsafe_code)]
 
 mod arena;
@@ -11,15 +12,15 @@ mod driver;
 mod file;
 mod pump;
 mod slots;
+mod tasks;
+mod timers;
 mod transfer;
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, OwnedFd};
-use std::pin::Pin;
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use glommio::{
@@ -32,6 +33,8 @@ use self::conn::{Accepting, Connected};
 use self::driver::Driver;
 use self::file::RingDisk;
 use self::pump::{Breaths, Eventfd};
+use self::tasks::{Counted, Due};
+use self::timers::Timers;
 use crate::blocking::Directory;
 use crate::clock;
 use crate::host::{Conn, Host, Job, Listener, Socket, clear_host, set_host};
@@ -53,7 +56,7 @@ pub(crate) fn run(
     main: &dyn Fn() -> LocalFuture<'static, ()>,
     ready: &dyn Fn(io::Result<()>) -> bool,
 ) {
-    let (executor, driver) = match set_up(&seat, &eventfd) {
+    let (executor, driver) = match set_up(&seat, eventfd) {
         Ok(parts) => parts,
         Err(error) => {
             ready(Err(error));
@@ -66,19 +69,13 @@ pub(crate) fn run(
     let seat = Rc::new(seat);
     let _alarm = seat.alarm();
     executor.run(async {
-        let queues = Queues::new(&seat);
-        let breaths = Rc::new(Breaths::new(seat.plan.shares));
-        let ring = Ring::new(seat.clone(), driver.clone(), breaths.clone(), queues);
-        set_host(Rc::new(ring));
-        let main = Counted { task: seat.main(main()), driver: driver.clone() };
-        spawn_local_into(main, queues.append).expect("the queue was just made").detach();
-        let pumping = {
-            let (seat, driver) = (seat.clone(), driver.clone());
-            async move { pump::pump(&seat, &driver, &breaths, eventfd).await }
-        };
-        spawn_local_into(seat.guard(Box::pin(pumping)), queues.append)
-            .expect("the queue was just made")
-            .await;
+        let ring = Rc::new(Ring::new(seat.clone(), driver.clone()));
+        set_host(ring.clone());
+        ring.spawn_into(ring.queues.append, seat.main(main()));
+        let queue = ring.queues.append;
+        let pumping =
+            async move { pump::pump(&ring.seat, &ring.driver, &ring.timers, &ring.breaths, &ring.due).await };
+        spawn_local_into(seat.guard(Box::pin(pumping)), queue).expect(QUEUE).await;
     });
     // Order: tasks first, since they hold futures of the driver; then what they left under way.
     drop(executor);
@@ -88,8 +85,8 @@ pub(crate) fn run(
     }
 }
 
-fn set_up(seat: &Seat, eventfd: &OwnedFd) -> io::Result<(LocalExecutor, Rc<Driver>)> {
-    let driver = Driver::new(eventfd.as_fd(), seat.plan.registered_bytes)?;
+fn set_up(seat: &Seat, bell: OwnedFd) -> io::Result<(LocalExecutor, Rc<Driver>)> {
+    let driver = Driver::new(bell, seat.plan.registered_bytes)?;
     let placement = seat.cpu.map_or(Placement::Unbound, Placement::Fixed);
     let builder = LocalExecutorBuilder::new(placement)
         .io_memory(GLOMMIO_MEMORY_BYTES)
@@ -97,8 +94,6 @@ fn set_up(seat: &Seat, eventfd: &OwnedFd) -> io::Result<(LocalExecutor, Rc<Drive
         // Otherwise its helper thread would share this core's CPU.
         .blocking_thread_pool_placement(PoolPlacement::Unbound(1));
     let executor = builder.make().map_err(|error| io::Error::other(error.to_string()))?;
-    // The first sleep costs 10 ms and more; better now than when somebody waits.
-    executor.run(glommio::timer::sleep(FIRST_SLEEP));
     Ok((executor, driver))
 }
 
@@ -131,40 +126,40 @@ impl Queues {
     }
 }
 
-/// A task that lets the pump run now and then even if no task waits for anything outside.
-struct Counted {
-    task: Guarded,
-    driver: Rc<Driver>,
-}
-
-impl Future for Counted {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        self.driver.count_poll();
-        Pin::new(&mut self.task).poll(context)
-    }
-}
-
 struct Ring {
     seat: Rc<Seat>,
     driver: Rc<Driver>,
+    timers: Rc<Timers>,
     breaths: Rc<Breaths>,
+    due: Arc<Due>,
     queues: Queues,
     disks: Vec<Rc<dyn Disk>>,
 }
 
 impl Ring {
-    fn new(seat: Rc<Seat>, driver: Rc<Driver>, breaths: Rc<Breaths>, queues: Queues) -> Self {
+    fn new(seat: Rc<Seat>, driver: Rc<Driver>) -> Self {
         let disks = seat.shared.dirs.iter().map(|dir| {
             let directory = Directory::new(seat.clone(), dir);
             let disk: Rc<dyn Disk> = Rc::new(RingDisk::new(seat.clone(), driver.clone(), directory));
             disk
         });
-        let disks = disks.collect();
-        Self { seat, driver, breaths, queues, disks }
+        Self {
+            timers: Rc::default(),
+            breaths: Rc::new(Breaths::new(seat.plan.shares)),
+            due: Due::new(seat.mailbox().clone()),
+            queues: Queues::new(&seat),
+            disks: disks.collect(),
+            seat,
+            driver,
+        }
+    }
+
+    fn spawn_into(&self, queue: TaskQueueHandle, task: Guarded) {
+        spawn_local_into(Counted::new(task, &self.due), queue).expect(QUEUE).detach();
     }
 }
+
+const QUEUE: &str = "queues live as long as the executor";
 
 impl Host for Ring {
     fn core(&self) -> usize {
@@ -188,17 +183,16 @@ impl Host for Ring {
     }
 
     fn sleep(&self, duration: Duration) -> LocalFuture<'static, ()> {
-        Box::pin(glommio::timer::sleep(duration))
+        let duration_ns = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        Box::pin(self.timers.until(self.now_ns().saturating_add(duration_ns)))
     }
 
     fn spawn(&self, class: Class, task: LocalFuture<'static, ()>) {
-        let task = Counted { task: self.seat.guard(task), driver: self.driver.clone() };
-        let task = spawn_local_into(task, self.queues.of(class));
-        task.expect("queues live as long as the executor").detach();
+        self.spawn_into(self.queues.of(class), self.seat.guard(task));
     }
 
     fn breathe(&self) -> LocalFuture<'static, ()> {
-        self.breaths.breathe(&self.driver)
+        self.breaths.breathe()
     }
 
     fn send(&self, core: usize, job: Job) {
@@ -235,4 +229,3 @@ impl Host for Ring {
 const GLOMMIO_MEMORY_BYTES: usize = 64 << 10;
 /// glommio's preempt timer, in effect off: see `pump`.
 const PREEMPT: Duration = Duration::from_secs(3600);
-const FIRST_SLEEP: Duration = Duration::from_micros(1);

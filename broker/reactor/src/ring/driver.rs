@@ -1,6 +1,7 @@
 //! One core's own io_uring: readiness of sockets, direct reads and writes. Lives on one core.
 //!
-//! Operations are queued by tasks and handed to the kernel once per turn by the pump, which also reaps.
+//! Operations are queued by tasks and handed to the kernel by the pump, which also reaps and waits: the
+//! ring is the one place where a core sleeps.
 //!
 //! Why this is sound: memory that the kernel may touch belongs to a [`Transfer`], and a transfer stays
 //! in the slab from before its entry is queued until its last completion has been reaped, whatever
@@ -12,13 +13,15 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::future::Future;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use io_uring::squeue::Entry;
+use io_uring::types::{SubmitArgs, Timespec};
 use io_uring::{IoUring, opcode};
 use slab::Slab;
 use storage::buffer::Buffer;
@@ -33,11 +36,10 @@ pub(super) struct Driver {
     state: RefCell<State>,
     arena: RefCell<Arena>,
     slots: Slots,
-    pump: RefCell<Option<Waker>>,
-    /// The pump is about to run, or runs.
-    pumping: Cell<bool>,
-    /// Polls of tasks since the pump was kicked for their number.
-    polls: Cell<u32>,
+    /// What other threads wake this core with.
+    bell: OwnedFd,
+    /// The ring watches the bell.
+    hears: Cell<bool>,
 }
 
 #[derive(Default)]
@@ -72,10 +74,9 @@ enum Body {
 
 impl Driver {
     /// Must be called on the thread of its core.
-    pub(super) fn new(eventfd: BorrowedFd<'_>, registered_bytes: usize) -> io::Result<Rc<Self>> {
+    pub(super) fn new(bell: OwnedFd, registered_bytes: usize) -> io::Result<Rc<Self>> {
         let ring = build()?;
         let submitter = ring.submitter();
-        submitter.register_eventfd(eventfd.as_raw_fd())?;
         let slots = Slots::new(&submitter);
         let arena = Arena::new(registered_bytes)?;
         let chunks = u32::try_from(arena.chunks_max()).expect("bounded by CHUNKS_MAX");
@@ -86,9 +87,8 @@ impl Driver {
             state: RefCell::default(),
             arena: RefCell::new(arena),
             slots,
-            pump: RefCell::default(),
-            pumping: Cell::new(false),
-            polls: Cell::new(0),
+            bell,
+            hears: Cell::new(false),
         }))
     }
 
@@ -121,7 +121,6 @@ impl Driver {
     /// Takes a file that nothing uses any more.
     pub(super) fn leave(&self, slot: Option<u32>, file: Arc<File>) {
         self.slots.leave(slot, file);
-        self.kick();
     }
 
     /// Waits until a descriptor is ready for `events`, once.
@@ -165,7 +164,6 @@ impl Driver {
         if !self.push(&entry) {
             self.state.borrow_mut().overflow.push_back(entry);
         }
-        self.kick();
     }
 
     /// False if the submission queue is full.
@@ -176,66 +174,83 @@ impl Driver {
         unsafe { ring.submission().push(entry) }.is_ok()
     }
 
-    /// Lets the pump run after the tasks that are due before it.
-    pub(super) fn kick(&self) {
-        if !self.pumping.replace(true)
-            && let Some(waker) = self.pump.borrow().as_ref()
-        {
-            waker.wake_by_ref();
-        }
-    }
-
-    /// A task has been polled.
-    pub(super) fn count_poll(&self) {
-        let polls = self.polls.get() + 1;
-        self.polls.set(polls % POLLS_PER_KICK);
-        if polls == POLLS_PER_KICK {
-            self.kick();
-        }
-    }
-
-    /// The pump goes to wait for a kick, or is awake.
-    pub(super) fn set_pump(&self, waker: Option<&Waker>) {
-        self.pumping.set(waker.is_none());
-        if let Some(waker) = waker {
-            let mut pump = self.pump.borrow_mut();
-            if pump.as_ref().is_none_or(|known| !known.will_wake(waker)) {
-                *pump = Some(waker.clone());
-            }
-        }
-    }
-
     /// Files to close where closing may block.
     pub(super) fn take_left(&self) -> Vec<Arc<File>> {
         self.slots.take_left()
     }
 
-    /// Hands what is queued to the kernel and reaps what is done. False if there was neither.
-    pub(super) fn turn(&self) -> io::Result<bool> {
-        self.slots.release(&self.ring.borrow().submitter());
-        let submitted = self.submit()?;
-        let reaped = self.reap();
-        Ok(submitted || reaped)
+    /// Hands what is queued to the kernel.
+    pub(super) fn turn(&self) -> io::Result<()> {
+        self.prepare();
+        self.submit()
     }
 
-    fn submit(&self) -> io::Result<bool> {
-        let mut did = false;
+    /// Reaps what is done, without a system call.
+    pub(super) fn reap(&self) {
+        loop {
+            let next = self.ring.borrow_mut().completion().next();
+            let Some(completion) = next else { return };
+            match completion.user_data() {
+                NOBODY => {}
+                BELL => self.hears.set(io_uring::cqueue::more(completion.flags())),
+                key => {
+                    let key = usize::try_from(key).expect("a slab key");
+                    self.complete(key, completion.result());
+                }
+            }
+        }
+    }
+
+    /// Hands what is queued to the kernel, and waits on the thread itself until something is to be reaped
+    /// (the bell counts) or the time is over.
+    pub(super) fn wait(&self, timeout: Option<Duration>) -> io::Result<()> {
+        self.prepare();
+        if !self.state.borrow().overflow.is_empty() {
+            return self.submit();
+        }
+        let timespec = timeout.map(Timespec::from);
+        let arguments = match &timespec {
+            Some(timespec) => SubmitArgs::new().timespec(timespec),
+            None => SubmitArgs::new(),
+        };
+        match self.ring.borrow().submitter().submit_with_args(1, &arguments) {
+            Ok(_) => Ok(()),
+            Err(error) if error.raw_os_error() == Some(libc::ETIME) || is_passing(&error) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn prepare(&self) {
+        self.slots.release(&self.ring.borrow().submitter());
+        self.hear();
+    }
+
+    /// Watches the bell. Nobody reads its counter: every ring is an event of its own.
+    fn hear(&self) {
+        if !self.hears.get() {
+            let fd = io_uring::types::Fd(self.bell.as_raw_fd());
+            let entry = opcode::PollAdd::new(fd, libc::POLLIN as u32).multi(true).build().user_data(BELL);
+            self.hears.set(self.push(&entry));
+        }
+    }
+
+    fn submit(&self) -> io::Result<()> {
         loop {
             let mut ring = self.ring.borrow_mut();
             let queue = ring.submission();
-            let (empty, taskrun) = (queue.is_empty(), queue.taskrun() || queue.cq_overflow());
+            let idle = queue.is_empty() && !queue.taskrun() && !queue.cq_overflow();
             drop(queue);
-            if empty && !taskrun {
-                return Ok(did);
+            if idle {
+                return Ok(());
             }
             match ring.submit() {
-                Ok(_) => did = true,
-                Err(error) if is_passing(&error) => return Ok(true),
+                Ok(_) => {}
+                Err(error) if is_passing(&error) => return Ok(()),
                 Err(error) => return Err(error),
             }
             drop(ring);
             if !self.refill() {
-                return Ok(did);
+                return Ok(());
             }
         }
     }
@@ -250,19 +265,6 @@ impl Driver {
                 return moved;
             }
             moved = true;
-        }
-    }
-
-    fn reap(&self) -> bool {
-        let mut any = false;
-        loop {
-            let next = self.ring.borrow_mut().completion().next();
-            let Some(completion) = next else { return any };
-            any = true;
-            if completion.user_data() != NOBODY {
-                let key = usize::try_from(completion.user_data()).expect("a slab key");
-                self.complete(key, completion.result());
-            }
         }
     }
 
@@ -290,13 +292,6 @@ impl Driver {
         if let Some(next) = next {
             self.start(next);
         }
-    }
-
-    /// Whether another turn would find something.
-    pub(super) fn has_completions(&self) -> bool {
-        let mut ring = self.ring.borrow_mut();
-        let taskrun = ring.submission().taskrun();
-        taskrun || !ring.completion().is_empty()
     }
 
     /// Waits, on the thread itself, until no transfer is under way.
@@ -403,7 +398,11 @@ impl Drop for Pending {
 
 /// The ring, with as many of the useful flags as this kernel knows.
 fn build() -> io::Result<IoUring> {
-    let attempts: [fn(&mut io_uring::Builder); 3] = [
+    let attempts: [fn(&mut io_uring::Builder); 4] = [
+        |builder| {
+            // Completions are worked on when the core asks for them, not in the middle of something.
+            builder.setup_defer_taskrun().setup_taskrun_flag().setup_single_issuer();
+        },
         |builder| {
             builder.setup_coop_taskrun().setup_taskrun_flag().setup_single_issuer();
         },
@@ -423,7 +422,7 @@ fn build() -> io::Result<IoUring> {
             Err(error) => return Err(error),
         }
     }
-    Err(refusal.expect("three attempts were made"))
+    Err(refusal.expect("attempts were made"))
 }
 
 /// Errors of entering the kernel that go by themselves: a signal, or completions waiting to be reaped.
@@ -445,7 +444,7 @@ const SUBMISSIONS: u32 = 256;
 /// More than these wait in the kernel. Small, since from Linux 6.14 on the rings of an ordinary user
 /// count as locked memory.
 const COMPLETIONS: u32 = 1024;
-/// Tasks polled before the pump gets a turn in any case.
-const POLLS_PER_KICK: u32 = 64;
 /// Completions that nobody waits for. No slab grows this far.
 const NOBODY: u64 = u64::MAX;
+/// Events of the bell.
+const BELL: u64 = u64::MAX - 1;

@@ -1,37 +1,37 @@
 //! The one task per core that brings the outside in: it runs the mailbox, hands operations to the ring
-//! and reaps them, and lets background work have its turn. From other threads and from the kernel it is
-//! woken in one way, by an eventfd that glommio reads.
+//! and reaps them, fires timers, and lets background work have its turn. When nothing is due it waits in
+//! the ring, and with it the whole core.
 //!
-//! glommio looks at its own rings and timers only when no task is runnable, so a busy core would starve
-//! them. Its preempt timer is meant against that, but if it fires before the first task of a round
-//! has run, glommio goes to sleep on runnable tasks; with a short timer on a loaded machine that is a
-//! matter of minutes. So the timer is off (see [`super::PREEMPT`]), and the pump pauses instead.
-#![allow(unsafe_code)]
+//! So glommio never goes to sleep. Each of its naps costs it a dozen system calls on three rings, for
+//! timers of its own among others, and it looks at none of them while any task is due. Its preempt timer
+//! is meant against that, but if it fires before the first task of a round has run, glommio sleeps on
+//! tasks that are due; it is off (see [`super::PREEMPT`]).
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::io;
-use std::os::fd::{AsFd, FromRawFd, IntoRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use glommio::io::BufferedFile;
+use glommio::executor;
 use rustix::event::{EventfdFlags, eventfd};
 use storage::disk::LocalFuture;
 
 use super::driver::Driver;
+use super::tasks::Due;
+use super::timers::Timers;
 use crate::machine::Shares;
 use crate::mailbox::Bell;
 use crate::seat::Seat;
 
-/// In blocking mode: io_uring then waits for it instead of answering EAGAIN.
 pub(super) struct Eventfd(OwnedFd);
 
 impl Eventfd {
     pub(super) fn new() -> io::Result<Self> {
-        Ok(Self(eventfd(0, EventfdFlags::CLOEXEC)?))
+        Ok(Self(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?))
     }
 
     pub(super) fn try_clone(&self) -> io::Result<OwnedFd> {
@@ -41,57 +41,40 @@ impl Eventfd {
 
 impl Bell for Eventfd {
     fn ring(&self) {
-        // It fails only when the counter is full, and then the bell has been rung.
+        // It fails only when the counter is full, after more rings than there can be.
         let _ = rustix::io::write(&self.0, &1_u64.to_ne_bytes());
     }
 }
 
 /// Runs until the machine stops.
-pub(super) async fn pump(seat: &Seat, driver: &Rc<Driver>, breaths: &Breaths, eventfd: OwnedFd) {
-    // SAFETY: the descriptor is owned and given away here; glommio closes it.
-    let bell = unsafe { BufferedFile::from_raw_fd(eventfd.into_raw_fd()) };
-    let mut rung = Box::pin(bell.read_at(0, 8));
+pub(super) async fn pump(seat: &Seat, driver: &Driver, timers: &Timers, breaths: &Breaths, due: &Due) {
     let mailbox = seat.mailbox();
-    let mut paused_ns = 0;
+    let mut now_ns = seat.shared.clock.now_ns();
     loop {
-        driver.set_pump(None);
         let more = mailbox.run_some();
         // Order: after the jobs, since the one that told of the stop may have been among them.
         if seat.shared.is_stopping() {
             return;
         }
-        let did = driver.turn().expect("the kernel takes what it took before");
+        driver.reap();
+        timers.fire(now_ns);
         for file in driver.take_left() {
             seat.shared.files.spawn(Box::new(move || drop(file)));
         }
-        let now_ns = seat.shared.clock.now_ns();
-        let busy = more || did || driver.has_completions();
+        let busy = more || due.any();
         if breaths.release(busy, now_ns) || busy {
-            if now_ns - paused_ns > PAUSE_EVERY_NS {
-                glommio::timer::sleep(PAUSE).await;
-                paused_ns = now_ns;
-            } else {
-                // What was woken runs now and most likely queues something: cheaper than a bell.
-                yield_now().await;
-            }
+            driver.turn().expect(KERNEL);
+            executor().yield_task_queue_now().await;
         } else if mailbox.begin_wait() {
-            let mut kicked = false;
-            poll_fn(|context| {
-                if rung.as_mut().poll(context).is_ready() {
-                    rung.set(bell.read_at(0, 8));
-                    return Poll::Ready(());
-                }
-                if std::mem::replace(&mut kicked, true) {
-                    return Poll::Ready(());
-                }
-                driver.set_pump(Some(context.waker()));
-                Poll::Pending
-            })
-            .await;
+            let timeout = timers.next_ns().map(|at_ns| Duration::from_nanos(at_ns.saturating_sub(now_ns)));
+            driver.wait(timeout).expect(KERNEL);
             mailbox.end_wait();
         }
+        now_ns = seat.shared.clock.now_ns();
     }
 }
+
+const KERNEL: &str = "the kernel takes what it took before";
 
 /// Background tasks between two chunks of work.
 pub(super) struct Breaths {
@@ -115,9 +98,9 @@ impl Breaths {
     }
 
     /// Waits until nothing else is to be done on this core, or for the share that is due anyway.
-    pub(super) fn breathe(self: &Rc<Self>, driver: &Rc<Driver>) -> LocalFuture<'static, ()> {
+    pub(super) fn breathe(self: &Rc<Self>) -> LocalFuture<'static, ()> {
         let breath = Rc::new(Breath::default());
-        let (breaths, driver) = (self.clone(), driver.clone());
+        let breaths = self.clone();
         let mut queued = false;
         Box::pin(poll_fn(move |context: &mut Context<'_>| {
             if breath.released.get() {
@@ -126,7 +109,6 @@ impl Breaths {
             *breath.waker.borrow_mut() = Some(context.waker().clone());
             if !std::mem::replace(&mut queued, true) {
                 breaths.waiting.borrow_mut().push_back(breath.clone());
-                driver.kick();
             }
             Poll::Pending
         }))
@@ -161,8 +143,5 @@ pub(super) async fn yield_now() {
     .await;
 }
 
-/// How long a busy core may leave glommio's timers alone, and the shortest sleep that makes it look.
-const PAUSE_EVERY_NS: u64 = 250_000;
-const PAUSE: Duration = Duration::from_micros(1);
 /// What a background task may do between two breaths.
 const CHUNK_NS: u64 = 50_000;
