@@ -14,6 +14,7 @@ const SPACE_EVERY: Duration = Duration::from_millis(500);
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(5);
 const EXPIRE_EVERY: Duration = Duration::from_secs(60);
 const IDLE_EVERY: Duration = Duration::from_secs(1);
+const STALLED_EVERY: Duration = Duration::from_millis(500);
 
 /// Starts them; they end with the shard.
 pub(crate) fn start(shard: &Rc<Shard>) {
@@ -21,6 +22,7 @@ pub(crate) fn start(shard: &Rc<Shard>) {
     every(shard, SPACE_EVERY, |shard| Box::pin(async move { watch_space(&shard) }));
     every(shard, EXPIRE_EVERY, |shard| Box::pin(async move { expire_producers(&shard) }));
     every(shard, IDLE_EVERY, |shard| Box::pin(async move { close_idle(&shard) }));
+    every(shard, STALLED_EVERY, |shard| Box::pin(async move { close_stalled(&shard) }));
     every(shard, CHECKPOINT_EVERY, |shard| Box::pin(async move { shard.checkpoint().await }));
 }
 
@@ -73,6 +75,17 @@ fn close_idle(shard: &Shard) {
     let now_ns = host().now_ns();
     if idle_max_ns > 0 && now_ns > idle_max_ns {
         shard.connections.close_idle(now_ns - idle_max_ns);
+    }
+}
+
+fn close_stalled(shard: &Shard) {
+    let stalled = shard.read_budget.stalled(host().now_ns());
+    if !stalled.is_empty() {
+        tracing::warn!(
+            connections = stalled.len(),
+            "closed: their unfinished requests fill queued.max.request.bytes"
+        );
+        shard.connections.close(&stalled);
     }
 }
 

@@ -47,6 +47,12 @@ impl Connections {
         idle.map(|connection| connection.conn.close()).count()
     }
 
+    /// Closes those that are open among these.
+    pub(crate) fn close(&self, numbers: &[u64]) {
+        let open = self.open.borrow();
+        numbers.iter().filter_map(|number| open.get(number)).for_each(|connection| connection.conn.close());
+    }
+
     /// Some request is not answered yet.
     pub(crate) fn are_busy(&self) -> bool {
         self.open.borrow().values().any(|connection| connection.under_way.get() > 0)
