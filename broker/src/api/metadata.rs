@@ -133,19 +133,28 @@ fn described(image: &Image, caller: &Caller, partition: &Partition) -> MetadataR
     }
 }
 
-/// In the background, as Kafka: the client asks again.
-fn auto_create(shard: &Rc<Shard>, names: Vec<String>) {
-    for name in names {
-        let id = super::random_ids(1)[0];
-        let creating =
-            shard.decide(Command::CreateTopics(CreateTopics::with_defaults(&name, id, host().random())));
-        host().spawn(
-            Class::Append,
-            Box::pin(async move {
-                if let Err(error) = creating.await {
-                    tracing::warn!(topic = name, %error, "automatic creation failed");
-                }
-            }),
-        );
+/// In the background, as Kafka: the client asks again. One command for all, and not for more than a little:
+/// what is left is created when it is asked for again.
+fn auto_create(shard: &Rc<Shard>, mut names: Vec<String>) {
+    names.sort_unstable();
+    names.dedup();
+    let partitions = usize::try_from(shard.config.num_partitions).unwrap_or(1).max(1);
+    names.truncate((CREATED_PARTITIONS_MAX / partitions).max(1));
+    if names.is_empty() {
+        return;
     }
+    let ids = super::random_ids(names.len());
+    let command = CreateTopics::with_defaults(names, ids, host().random());
+    let creating = shard.decide(Command::CreateTopics(command));
+    host().spawn(
+        Class::Append,
+        Box::pin(async move {
+            if let Err(error) = creating.await {
+                tracing::warn!(%error, "automatic creation failed");
+            }
+        }),
+    );
 }
+
+/// Partitions that one request may have created by asking for topics that do not exist.
+const CREATED_PARTITIONS_MAX: usize = 256;

@@ -38,16 +38,16 @@ struct Created {
 type Assignments = Vec<Vec<i32>>;
 
 impl CreateTopics {
-    /// One topic with the defaults of the cluster: what asking for an unknown topic creates.
-    pub fn with_defaults(name: &str, topic_id: Uuid, random: u64) -> Self {
-        let topic = CreatableTopic {
-            name: name.to_owned(),
+    /// Topics with the defaults of the cluster: what asking for unknown topics creates.
+    pub fn with_defaults(names: Vec<String>, topic_ids: Vec<Uuid>, random: u64) -> Self {
+        let topic = |name| CreatableTopic {
+            name,
             num_partitions: -1,
             replication_factor: -1,
             ..CreatableTopic::default()
         };
-        let request = CreateTopicsRequest { topics: vec![topic], ..CreateTopicsRequest::default() };
-        Self { request, topic_ids: vec![topic_id], random }
+        let topics = names.into_iter().map(topic).collect();
+        Self { request: CreateTopicsRequest { topics, ..CreateTopicsRequest::default() }, topic_ids, random }
     }
 }
 
