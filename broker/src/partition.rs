@@ -121,12 +121,17 @@ impl Partition {
     }
 
     async fn open_log(&self, known: Option<catalogue::Entry>) -> Result<Rc<Log>, Error> {
+        let known_end = known.as_ref().map_or(0, |known| known.recovery.offset);
         let config = self.settings.borrow().log_config(&self.home);
         let (disk, cache) = (self.home.disk.clone(), self.home.cache.clone());
         if known.as_ref().is_none_or(|known| known.topic_id != self.dir.topic_id.0) {
             leftovers::set_stale_aside(&*disk, &self.dir).await?;
         }
-        Log::open(disk, self.dir.clone(), config, known, cache, host().wall_ms()).await
+        let log = Log::open(disk, self.dir.clone(), config, known, cache, host().wall_ms()).await?;
+        if log.end_offset() > known_end {
+            self.home.recovered.set(true);
+        }
+        Ok(log)
     }
 
     /// Sees to it that everything appended becomes durable: one flush at a time, whatever is appended

@@ -60,6 +60,8 @@ pub(crate) struct Shard {
     /// Frames fetch answers; one is enough, for it is never kept across an await.
     pub(crate) fetch_writer: RefCell<FetchResponseWriter>,
     pub(crate) producer_ids: ProducerIds,
+    /// When the catalogues were last written.
+    pub(crate) checkpointed_ns: Cell<u64>,
     closing: Cell<bool>,
     until_closing: RefCell<Option<Promise<()>>>,
     released: Cell<bool>,
@@ -93,6 +95,7 @@ impl Shard {
             watches: Watches::default(),
             fetch_writer: RefCell::default(),
             producer_ids: ProducerIds::default(),
+            checkpointed_ns: Cell::new(host.now_ns()),
             closing: Cell::new(false),
             until_closing: RefCell::new(None),
             released: Cell::new(false),

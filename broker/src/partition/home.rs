@@ -26,6 +26,8 @@ pub(crate) struct Home {
     pub(crate) known: RefCell<BTreeMap<String, catalogue::Entry>>,
     /// Something in `known` is not in the catalogue's file.
     pub(crate) changed: Cell<bool>,
+    /// Some log was read to find its end. Not to be done again if the broker is killed again at once.
+    pub(crate) recovered: Cell<bool>,
     /// Of the next catalogue file.
     pub(crate) sequence: Cell<u64>,
     /// Free space is under the reserve: appends are refused, everything else goes on.
@@ -48,6 +50,7 @@ impl Home {
             cache: cache.clone(),
             known: RefCell::default(),
             changed: Cell::new(false),
+            recovered: Cell::new(false),
             sequence: Cell::new(0),
             is_full: Rc::default(),
             producer_expiry_ms: config.producer_id_expiration_ms,

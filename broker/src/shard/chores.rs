@@ -12,6 +12,8 @@ use crate::metrics::{Snapshot, Value};
 
 const SPACE_EVERY: Duration = Duration::from_millis(500);
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(5);
+/// How soon after a recovery, so that what was read then is not read at the next start too.
+const RECOVERED_EVERY: Duration = Duration::from_millis(200);
 const EXPIRE_EVERY: Duration = Duration::from_secs(60);
 const IDLE_EVERY: Duration = Duration::from_secs(1);
 const STALLED_EVERY: Duration = Duration::from_millis(500);
@@ -23,7 +25,7 @@ pub(crate) fn start(shard: &Rc<Shard>) {
     every(shard, EXPIRE_EVERY, |shard| Box::pin(async move { expire_producers(&shard) }));
     every(shard, IDLE_EVERY, |shard| Box::pin(async move { close_idle(&shard) }));
     every(shard, STALLED_EVERY, |shard| Box::pin(async move { close_stalled(&shard) }));
-    every(shard, CHECKPOINT_EVERY, |shard| Box::pin(async move { shard.checkpoint().await }));
+    every(shard, RECOVERED_EVERY, |shard| Box::pin(async move { checkpoint(&shard).await }));
 }
 
 fn every(
@@ -41,6 +43,20 @@ fn every(
             }
         }),
     );
+}
+
+/// One at a time: two would write the same file.
+async fn checkpoint(shard: &Rc<Shard>) {
+    let now_ns = host().now_ns();
+    let is_due = now_ns - shard.checkpointed_ns.get() >= CHECKPOINT_EVERY.as_nanos() as u64;
+    let mut has_recovered = false;
+    for home in &shard.homes {
+        has_recovered |= home.recovered.take();
+    }
+    if is_due || has_recovered {
+        shard.checkpointed_ns.set(now_ns);
+        shard.checkpoint().await;
+    }
 }
 
 /// Keeps a reserve: under it produce is refused with a retriable error, all else goes on.
