@@ -28,8 +28,8 @@ pub(crate) mod partitions;
 pub(crate) mod placement;
 pub(crate) mod producer_ids;
 pub(crate) mod publish;
+pub(crate) mod reads;
 pub(crate) mod scatter;
-pub(crate) mod watch;
 
 use budget::ReadBudget;
 use connections::{Connections, Dealt};
@@ -37,7 +37,7 @@ use fetch_sessions::Sessions;
 use mailbox::Mailbox;
 pub(crate) use placement::PartitionId;
 use producer_ids::ProducerIds;
-use watch::Watches;
+use reads::Waiting;
 
 /// One core's state.
 pub(crate) struct Shard {
@@ -56,7 +56,7 @@ pub(crate) struct Shard {
     pub(crate) metrics: Rc<Metrics>,
     pub(crate) read_budget: ReadBudget,
     pub(crate) sessions: RefCell<Sessions>,
-    pub(crate) watches: Watches,
+    pub(crate) reads: Waiting,
     /// Frames fetch answers; one is enough, for it is never kept across an await.
     pub(crate) fetch_writer: RefCell<FetchResponseWriter>,
     pub(crate) producer_ids: ProducerIds,
@@ -92,7 +92,7 @@ impl Shard {
             sessions: RefCell::new(Sessions::new(
                 config.max_incremental_fetch_session_cache_slots.div_ceil(cores),
             )),
-            watches: Watches::default(),
+            reads: Waiting::default(),
             fetch_writer: RefCell::default(),
             producer_ids: ProducerIds::default(),
             checkpointed_ns: Cell::new(host.now_ns()),

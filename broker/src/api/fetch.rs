@@ -14,19 +14,12 @@ use protocol::error_code::ErrorCode;
 use protocol::fetch::{EpochEndOffset, FetchAnswer, FetchRequestView};
 use protocol::primitives::EncodeError;
 use reactor::host;
-use storage::disk::LocalFuture;
 
 use super::{Caller, Header, Reason, Reply, Request, Response};
 use crate::partition::read::{Ask, Found};
+use crate::shard::Shard;
 use crate::shard::fetch_sessions::{Asked, Key, Plan, Said, TopicRef, Wanted};
-use crate::shard::{PartitionId, Shard};
-
-/// One partition to read, on its owner.
-#[derive(Clone, Copy)]
-struct Read {
-    ask: Ask,
-    bytes_max: usize,
-}
+use crate::shard::reads::{Goal, Read};
 
 pub(crate) fn handle(shard: &Rc<Shard>, _caller: &Caller, request: Request<Bytes>) -> Reply {
     let (header, body) = (request.header, request.body);
@@ -100,71 +93,72 @@ async fn fetch(shard: &Rc<Shard>, plan: &Plan, limits: &Limits) -> Vec<Found> {
         return vec![Found::refused(ErrorCode::UNKNOWN_SERVER_ERROR); plan.partitions.len()];
     }
     let deadline_ns = host().now_ns() + limits.patience.as_nanos() as u64;
+    let (mut found, mut reads, places) = prepare(shard, plan);
+    // Refusals are something to say.
+    let is_urgent = reads.is_empty() || reads.len() < found.len();
+    let goal = Goal {
+        bytes_min: limits.bytes_min,
+        bytes_max: limits.bytes_max,
+        deadline_ns: if is_urgent { 0 } else { deadline_ns },
+    };
     loop {
-        let (found, at_end) = read(shard, plan, limits).await;
-        let bytes: usize = found.iter().map(|one| one.bytes).sum();
-        let says_more = found.iter().any(|one| one.error.is_err() || one.diverging.is_some());
-        let now_ns = host().now_ns();
-        if bytes >= limits.bytes_min || says_more || now_ns >= deadline_ns || at_end.is_empty() {
+        let read = shard.read_or_wait(reads.clone(), goal).await;
+        for ((read, at), one) in reads.iter_mut().zip(&places).zip(read) {
+            read.seen = one.high_watermark;
+            found[*at] = one;
+        }
+        keep_within(&mut found, limits.bytes_max);
+        if has_enough(&found, limits) || host().now_ns() >= goal.deadline_ns {
             return found;
         }
-        shard.wait_for_growth(at_end, Duration::from_nanos(deadline_ns - now_ns)).await;
     }
 }
 
-/// What each partition of the plan has now, and from where on those would have more that had too little.
-async fn read(shard: &Rc<Shard>, plan: &Plan, limits: &Limits) -> (Vec<Found>, Vec<(PartitionId, i64)>) {
+fn has_enough(found: &[Found], limits: &Limits) -> bool {
+    let bytes: usize = found.iter().map(|one| one.bytes).sum();
+    bytes >= limits.bytes_min || found.iter().any(|one| one.error.is_err() || one.diverging.is_some())
+}
+
+/// A place for each partition of the plan, filled with its refusal if it is not served here; what is to
+/// be read of the others, and their places.
+fn prepare(shard: &Shard, plan: &Plan) -> (Vec<Found>, Vec<Read>, Vec<usize>) {
     let mut found = Vec::with_capacity(plan.partitions.len());
-    let (mut works, mut places) = (Vec::new(), Vec::new());
+    let (mut reads, mut places) = (Vec::new(), Vec::new());
     for (at, (key, wanted)) in plan.partitions.iter().enumerate() {
-        match shard.find(key.topic.key(), key.partition) {
-            Ok(_) if wanted.bytes_max < 0 => found.push(Found::refused(ErrorCode::UNKNOWN_SERVER_ERROR)),
+        found.push(match shard.find(key.topic.key(), key.partition) {
+            Ok(_) if wanted.bytes_max < 0 => Found::refused(ErrorCode::UNKNOWN_SERVER_ERROR),
             Ok(id) => {
                 let ask = Ask {
                     offset: wanted.offset,
                     leader_epoch: wanted.leader_epoch,
                     last_fetched_epoch: wanted.last_fetched_epoch,
                 };
-                works.push((id, Read { ask, bytes_max: usize::try_from(wanted.bytes_max).unwrap_or(0) }));
-                places.push((at, id));
-                found.push(Found::refused(ErrorCode::NONE));
+                reads.push(Read {
+                    id,
+                    ask,
+                    bytes_max: usize::try_from(wanted.bytes_max).unwrap_or(0),
+                    seen: -1,
+                });
+                places.push(at);
+                Found::refused(ErrorCode::NONE)
             }
-            Err(error) => found.push(Found::refused(error)),
-        }
+            Err(error) => Found::refused(error),
+        });
     }
-    let bytes_max = limits.bytes_max;
-    let read = shard.scatter_reads(works, bytes_max, read_one).await;
+    (found, reads, places)
+}
+
+/// Each core kept to the limit on its own: together they may have read more than may be said.
+fn keep_within(found: &mut [Found], bytes_max: usize) {
     let mut left = bytes_max;
     let mut any = false;
-    let mut at_end = Vec::new();
-    for ((at, id), mut one) in places.into_iter().zip(read) {
-        // Each core kept to the limit on its own: together they may have read more than may be said.
+    for one in found {
         if one.bytes > left && any {
             one.parts = Vec::new();
             one.bytes = 0;
         }
         any |= one.bytes > 0;
         left = left.saturating_sub(one.bytes);
-        if one.error.is_none() {
-            at_end.push((id, one.high_watermark));
-        }
-        found[at] = one;
-    }
-    (found, at_end)
-}
-
-/// On the owner. `left` is what the core may still read for this request; the first to have records
-/// gives its first batch whole.
-fn read_one(
-    shard: &Rc<Shard>,
-    id: PartitionId,
-    asked: Read,
-    left: usize,
-    first: bool,
-) -> LocalFuture<'static, Found> {
-    match shard.partition(id) {
-        Ok(partition) => Box::pin(partition.read(asked.ask, asked.bytes_max.min(left), first)),
-        Err(error) => Box::pin(std::future::ready(Found::refused(error))),
     }
 }
 
