@@ -36,9 +36,9 @@ const CODECS: [&str; 4] = ["none", "lz4", "zstd", "snappy"];
 const ROUNDS: u64 = 20;
 
 /// From the start of the process to the first acknowledgement that any producer hears: of most restarts, and of
-/// each, for this machine may have other work.
-const RESTART_MEDIAN_MAX: Duration = Duration::from_secs(1);
-const RESTART_MAX: Duration = Duration::from_secs(10);
+/// each. Generous: the build is not an optimised one, and this machine may have other work.
+const RESTART_MEDIAN_MAX: Duration = Duration::from_secs(5);
+const RESTART_MAX: Duration = Duration::from_secs(20);
 /// A broker that acknowledges nothing for so long has failed.
 const ACK_PATIENCE: Duration = Duration::from_secs(30);
 const FLUSH_PATIENCE: Duration = Duration::from_secs(60);
