@@ -12,6 +12,10 @@ use crate::topic_key::TopicKey;
 const TOPIC_BYTES_MIN: usize = 3;
 const PARTITION_BYTES_MIN: usize = 16;
 
+/// Topics and partitions of one request. Each costs its reader far more than the few bytes it may take here; a broker
+/// with so many partitions in all is rare.
+const ENTRIES_MAX: usize = 500_000;
+
 const CHECKED: &str = "the request was checked as a whole when the view was made";
 
 /// The body of a request, checked from end to end. Walking it cannot fail. What a version lacks has Kafka's default.
@@ -44,7 +48,7 @@ impl<'a> FetchRequestView<'a> {
             return Err(DecodeError::Version);
         }
         let shape = Shape(version);
-        let mut r = Reader::with_budget(body, 0);
+        let mut r = Reader::with_budget(body, ENTRIES_MAX);
         let mut it = Self {
             cluster_id: None,
             replica_id: if version < REPLICA_STATE_FROM { r.i32()? } else { -1 },
@@ -76,9 +80,11 @@ impl<'a> FetchRequestView<'a> {
 
     fn check_topics(&mut self, r: &mut Reader<'a>, shape: Shape) -> Result<(), DecodeError> {
         let left = r.array_len(shape.is_flexible(), TOPIC_BYTES_MIN)?.ok_or(DecodeError::Null)?;
+        r.charge(left)?;
         self.topics = FetchTopics { r: r.clone(), left, shape };
         for _ in 0..left {
             let (_, partitions) = shape.read_topic(r, PARTITION_BYTES_MIN)?;
+            r.charge(partitions)?;
             for _ in 0..partitions {
                 shape.read_partition(r)?;
             }
@@ -90,9 +96,11 @@ impl<'a> FetchRequestView<'a> {
 
     fn check_forgotten(&mut self, r: &mut Reader<'a>, shape: Shape) -> Result<(), DecodeError> {
         let left = r.array_len(shape.is_flexible(), TOPIC_BYTES_MIN)?.ok_or(DecodeError::Null)?;
+        r.charge(left)?;
         self.forgotten = ForgottenTopics { r: r.clone(), left, shape };
         for _ in 0..left {
             let (_, partitions) = shape.read_forgotten(r)?;
+            r.charge(partitions.len())?;
             self.forgotten_partition_count += partitions.len();
         }
         Ok(())

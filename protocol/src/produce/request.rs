@@ -12,6 +12,10 @@ use crate::topic_key::TopicKey;
 const TOPIC_BYTES_MIN: usize = 3;
 const PARTITION_BYTES_MIN: usize = 6;
 
+/// Topics and partitions of one request. Each costs its reader far more than the few bytes it may take here; clients
+/// that produce to a hundredth of this at once are not known.
+const ENTRIES_MAX: usize = 500_000;
+
 const CHECKED: &str = "the request was checked as a whole when the view was made";
 
 /// The body of a request, checked from end to end. Walking it cannot fail.
@@ -36,15 +40,17 @@ impl<'a> ProduceRequestView<'a> {
         }
         let shape = Shape { body_bytes: body.len(), version };
         let flexible = shape.is_flexible();
-        let mut r = Reader::with_budget(body, 0);
+        let mut r = Reader::with_budget(body, ENTRIES_MAX);
         let transactional_id = r.string_bytes(flexible)?;
         let acks = r.i16()?;
         let timeout_ms = r.i32()?;
         let topic_count = r.array_len(flexible, TOPIC_BYTES_MIN)?.ok_or(DecodeError::Null)?;
+        r.charge(topic_count)?;
         let topics = ProduceTopics { r: r.clone(), left: topic_count, shape };
         let (mut partition_count, mut records_bytes) = (0, 0);
         for _ in 0..topic_count {
             let (_, partitions) = shape.read_topic(&mut r)?;
+            r.charge(partitions)?;
             for _ in 0..partitions {
                 let partition = shape.read_partition(&mut r)?;
                 records_bytes += partition.records.map_or(0, <[u8]>::len);
