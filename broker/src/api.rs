@@ -104,6 +104,15 @@ pub(crate) enum Reason {
     Unanswerable,
 }
 
+/// Partitions that one request has looked up or changed. Each costs the broker ten times the bytes of its name here.
+const PARTITIONS_MAX: usize = 250_000;
+
+/// Why a request over these partitions, by topic, is not served; None if it is.
+fn too_many(partitions: impl Iterator<Item = usize>) -> Option<Reply> {
+    (partitions.sum::<usize>() > PARTITIONS_MAX)
+        .then_some(Reply::Close(Reason::Undecodable(DecodeError::TooHeavy)))
+}
+
 /// A framed answer as a gather list; record bytes are never copied into it.
 pub(crate) struct Response {
     pub(crate) parts: Vec<Bytes>,

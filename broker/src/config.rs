@@ -120,10 +120,11 @@ const OTHER_VARIABLES: &[&str] = &["MILLSTREAM_LOG", "MILLSTREAM_CONFIG", "MILLS
 const CORES_MAX: usize = 1024;
 /// Where `queued.max.request.bytes` leaves the limit to us.
 const QUEUED_REQUEST_BYTES: usize = 512 << 20;
-/// What the decoded form of a request may weigh, for each of its bytes and at most.
+/// What the decoded form of a request may weigh, for each of its bytes and at most: 100,000 topics weigh less. Some
+/// answers weigh ten times as much as what they answer.
 const REQUEST_WEIGHT: usize = 16;
 const REQUEST_WEIGHT_BASE: usize = 64 << 10;
-const REQUEST_WEIGHT_MAX: usize = 256 << 20;
+const REQUEST_WEIGHT_MAX: usize = 16 << 20;
 
 impl Config {
     pub(crate) fn load(sources: &Sources<'_>) -> Result<Self, ConfigError> {

@@ -20,6 +20,9 @@ const TO_HIGH_WATERMARK: i64 = -1;
 
 pub(crate) fn handle(shard: &Rc<Shard>, _caller: &Caller, request: Request<DeleteRecordsRequest>) -> Reply {
     let (header, asked) = (request.header, request.body);
+    if let Some(refused) = super::too_many(asked.topics.iter().map(|topic| topic.partitions.len())) {
+        return refused;
+    }
     let mut answer = DeleteRecordsResponse::default();
     let (mut works, mut places) = (Vec::new(), Vec::new());
     for (topic_at, topic) in asked.topics.into_iter().enumerate() {

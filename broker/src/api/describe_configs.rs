@@ -3,6 +3,7 @@
 //! Topics and brokers (an empty broker name: the settings of all). 3: types and documentation
 //! (KIP-569). 4: flexible.
 
+use std::collections::HashSet;
 use std::rc::Rc;
 
 use cluster::controller::invalid_topic_name;
@@ -20,7 +21,11 @@ use crate::shard::Shard;
 
 pub(crate) fn handle(shard: &Rc<Shard>, _caller: &Caller, request: Request<DescribeConfigsRequest>) -> Reply {
     let (header, asked) = (request.header, request.body);
-    let results = asked.resources.iter().map(|resource| match describe(shard, resource) {
+    // Kafka answers a resource as often as it is asked for; once is enough, for a small request would have a
+    // huge answer else.
+    let mut seen = HashSet::new();
+    let first = asked.resources.iter().filter(|resource| seen.insert(identity(resource)));
+    let results = first.map(|resource| match describe(shard, resource) {
         Ok(lines) => answer(&asked, resource, lines),
         Err((error, message)) => DescribeConfigsResult {
             error_code: error.0,
@@ -32,6 +37,13 @@ pub(crate) fn handle(shard: &Rc<Shard>, _caller: &Caller, request: Request<Descr
     });
     header
         .reply(&DescribeConfigsResponse { results: results.collect(), ..DescribeConfigsResponse::default() })
+}
+
+/// What tells resources apart: brokers may spell their number in many ways.
+fn identity(resource: &DescribeConfigsResource) -> (i8, Result<i32, &str>) {
+    let name = resource.resource_name.as_str();
+    let is_broker = ResourceKind::from_code(resource.resource_type) == Some(ResourceKind::Broker);
+    (resource.resource_type, if is_broker { name.parse().map_err(|_| name) } else { Err(name) })
 }
 
 fn describe(

@@ -4,6 +4,7 @@
 //! operations (KIP-430). 10: topic ids (KIP-516). 12: topics can be asked by id. 13: top-level error.
 //! The answer that has a topic created is always UNKNOWN_TOPIC_OR_PARTITION: clients ask again.
 
+use std::collections::HashSet;
 use std::rc::Rc;
 
 use cluster::controller::{Command, CreateTopics, invalid_topic_name, is_internal_topic};
@@ -31,7 +32,12 @@ pub(crate) fn handle(shard: &Rc<Shard>, caller: &Caller, request: Request<Metada
         Some(names) if names.is_empty() && header.version == 0 => {
             image.topics.iter().map(|topic| known(&image, caller, topic)).collect()
         }
-        Some(names) => names.iter().map(|name| one(&image, caller, name, &mut create)).collect(),
+        Some(names) => {
+            // Kafka: a topic asked for twice is answered once. Else a small request has a huge answer.
+            let mut seen = HashSet::new();
+            let first = names.iter().filter(|asked| seen.insert((asked.topic_id, asked.name.as_deref())));
+            first.map(|asked| one(&image, caller, asked, &mut create)).collect()
+        }
     };
     let listener = &*caller.listener;
     let brokers = image.brokers.values().filter(|broker| !broker.is_fenced);
@@ -136,8 +142,6 @@ fn described(image: &Image, caller: &Caller, partition: &Partition) -> MetadataR
 /// In the background, as Kafka: the client asks again. One command for all, and not for more than a little:
 /// what is left is created when it is asked for again.
 fn auto_create(shard: &Rc<Shard>, mut names: Vec<String>) {
-    names.sort_unstable();
-    names.dedup();
     let partitions = usize::try_from(shard.config.num_partitions).unwrap_or(1).max(1);
     names.truncate((CREATED_PARTITIONS_MAX / partitions).max(1));
     if names.is_empty() {

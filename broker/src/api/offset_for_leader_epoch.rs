@@ -21,6 +21,9 @@ pub(crate) fn handle(
     request: Request<OffsetForLeaderEpochRequest>,
 ) -> Reply {
     let (header, asked) = (request.header, request.body);
+    if let Some(refused) = super::too_many(asked.topics.iter().map(|topic| topic.partitions.len())) {
+        return refused;
+    }
     let mut answer = OffsetForLeaderEpochResponse::default();
     let (mut works, mut places) = (Vec::new(), Vec::new());
     for (topic_at, topic) in asked.topics.into_iter().enumerate() {
