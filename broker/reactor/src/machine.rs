@@ -1,8 +1,10 @@
 //! Starting and stopping the machine: one thread with one event loop per core.
 
+mod cgroup;
 mod cpus;
 mod dirs;
 mod found;
+mod memory;
 
 use std::fs;
 use std::io;
@@ -15,6 +17,7 @@ use storage::disk::LocalFuture;
 pub use self::cpus::{Allowed, allowed_cpus};
 pub use self::dirs::{DirFacts, Direct, WriteCache};
 pub use self::found::Found;
+pub use self::memory::Memory;
 use crate::host::Job;
 use crate::mailbox::Mailbox;
 use crate::portable;
@@ -165,6 +168,9 @@ pub fn start(plan: Plan, main: Main) -> io::Result<Machine> {
         Err(error) if auto => {
             found.kind = Kind::Portable;
             found.io_uring = Err(Obstacle::Start(error.to_string()));
+            if plan.pin == Pin::Auto {
+                (found.pinned, found.pinning) = (false, found::UNPINNED_PORTABLE.into());
+            }
             start_on(&plan, found, main)
         }
         result => result,
@@ -199,7 +205,10 @@ fn inspect(plan: &Plan) -> io::Result<Found> {
     let online = thread::available_parallelism().map_or(allowed.cpus.len(), usize::from);
     let online = fs::read_to_string("/sys/devices/system/cpu/online").map_or(online, |text| count(&text));
     let pressure = fs::read_to_string("/proc/pressure/cpu").ok().and_then(|text| found::pressure(&text));
-    let (pinned, pinning) = found::pinning(plan.pin, plan.cores.len(), &allowed, online, pressure);
+    let (pinned, pinning) = found::pinning(plan.pin, kind, plan.cores.len(), &allowed, online, pressure);
+    if pinned {
+        check_cpus(plan, &allowed)?;
+    }
     Ok(Found {
         kind,
         cores: plan.cores.len(),
@@ -207,11 +216,23 @@ fn inspect(plan: &Plan) -> io::Result<Found> {
         pinning,
         kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
         allowed,
+        memory: memory::memory(),
         memlock: probe::raise_memlock(),
         registered_bytes: plan.cores.iter().map(|core| core.registered_bytes as u64).sum(),
         io_uring,
         dirs: plan.data_dirs.iter().map(|path| dirs::inspect(path)).collect::<io::Result<_>>()?,
     })
+}
+
+/// A core cannot be pinned to a CPU that is not for this process.
+fn check_cpus(plan: &Plan, allowed: &Allowed) -> io::Result<()> {
+    for (core, cpu) in plan.cores.iter().enumerate().filter_map(|(core, plan)| Some((core, plan.cpu?))) {
+        if !allowed.cpus.contains(&cpu) {
+            let text = format!("core {core} is to run on CPU {cpu}, of {:?} that are allowed", allowed.cpus);
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
+    }
+    Ok(())
 }
 
 /// CPUs in a list like `0-3,8`.
@@ -232,7 +253,10 @@ fn assemble<B: Send + 'static>(
 ) -> io::Result<(Arc<Shared>, Vec<Body>)> {
     let (mailboxes, bells): (Vec<_>, Vec<B>) = mailboxes.collect::<io::Result<Vec<_>>>()?.into_iter().unzip();
     let dir = |facts: &DirFacts| DataDir { path: facts.path.clone(), direct: facts.direct.is_used() };
-    let shared = Arc::new(Shared::new(mailboxes, found.dirs.iter().map(dir).collect()));
+    let dirs = found.dirs.iter().map(dir).collect();
+    // A thread begins with the mask of the one that starts it: a pinned core's would be a single CPU.
+    let helpers = found.pinned.then(|| found.allowed.cpus.clone());
+    let shared = Arc::new(Shared::new(mailboxes, dirs, helpers.unwrap_or_default()));
     let bodies = seats(plan, found, &shared).into_iter().zip(bells).map(|(seat, bell)| {
         let run = run.clone();
         let body: Body = Box::new(move |ready| run(seat, bell, ready));
@@ -243,12 +267,22 @@ fn assemble<B: Send + 'static>(
 }
 
 fn seats(plan: &Plan, found: &Found, shared: &Arc<Shared>) -> Vec<Seat> {
-    let cpus = &found.allowed.cpus;
+    let cpus = pins(plan, &found.allowed.cpus);
     let seat = |(core, plan): (usize, &CorePlan)| {
-        let cpu = found.pinned.then(|| plan.cpu.unwrap_or(cpus[core % cpus.len()]));
+        let cpu = found.pinned.then(|| cpus[core]);
         Seat::new(core, cpu, plan.clone(), shared.clone())
     };
     plan.cores.iter().enumerate().map(seat).collect()
+}
+
+/// The CPU of each core, if it is to be pinned: the one it names, else one that none names, as long as there are any.
+fn pins(plan: &Plan, allowed: &[usize]) -> Vec<usize> {
+    let is_named = |cpu: &usize| plan.cores.iter().any(|core| core.cpu == Some(*cpu));
+    let mut free = allowed.iter().copied().filter(|cpu| !is_named(cpu));
+    let pin = |(core, plan): (usize, &CorePlan)| {
+        plan.cpu.or_else(|| free.next()).unwrap_or(allowed[core % allowed.len()])
+    };
+    plan.cores.iter().enumerate().map(pin).collect()
 }
 
 /// What a core's thread does; it calls the argument when it is up and goes on only if that says so.
@@ -329,6 +363,19 @@ mod tests {
             fs::remove_file(folder.join("log")).unwrap();
         }
         fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn cores_get_cpus_of_their_own_around_those_that_are_named() {
+        let mut plan = Plan::new(3, Vec::new());
+        plan.cores[0].cpu = Some(4);
+        assert_eq!(pins(&plan, &[2, 4, 6]), [4, 2, 6]);
+        assert_eq!(pins(&plan, &[2, 4]), [4, 2, 2]);
+        let allowed = Allowed { cpus: vec![2, 4], quota: None };
+        check_cpus(&plan, &allowed).unwrap();
+        plan.cores[1].cpu = Some(5);
+        let refused = check_cpus(&plan, &allowed).unwrap_err().to_string();
+        assert_eq!(refused, "core 1 is to run on CPU 5, of [2, 4] that are allowed");
     }
 
     #[test]

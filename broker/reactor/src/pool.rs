@@ -12,6 +12,8 @@ use std::task::{Poll, Waker};
 use std::thread;
 use std::time::Duration;
 
+use rustix::thread::{CpuSet, sched_setaffinity};
+
 use crate::host::Job;
 use crate::mailbox::Mailbox;
 
@@ -23,6 +25,8 @@ pub(crate) struct Pool {
 struct Shared {
     name: &'static str,
     threads_max: usize,
+    /// Where its threads run; empty: wherever the one that starts them does.
+    cpus: Vec<usize>,
     state: Mutex<State>,
     work: Condvar,
 }
@@ -35,8 +39,8 @@ struct State {
 }
 
 impl Pool {
-    pub(crate) fn new(name: &'static str, threads_max: usize) -> Self {
-        let shared = Shared { name, threads_max, state: Mutex::default(), work: Condvar::new() };
+    pub(crate) fn new(name: &'static str, threads_max: usize, cpus: Vec<usize>) -> Self {
+        let shared = Shared { name, threads_max, cpus, state: Mutex::default(), work: Condvar::new() };
         Self { shared: Arc::new(shared) }
     }
 
@@ -96,7 +100,13 @@ impl Pool {
 
     fn start_thread(&self) -> io::Result<()> {
         let shared = self.shared.clone();
-        thread::Builder::new().name(shared.name.into()).spawn(move || shared.serve()).map(drop)
+        let thread = thread::Builder::new().name(shared.name.into());
+        let started = thread.spawn(move || {
+            // A mask that is refused, say by a sandbox, costs time and nothing else.
+            let _ = run_on(&shared.cpus);
+            shared.serve();
+        });
+        started.map(drop)
     }
 }
 
@@ -120,6 +130,16 @@ impl Shared {
             }
         }
     }
+}
+
+/// Gives the thread its mask.
+fn run_on(cpus: &[usize]) -> io::Result<()> {
+    if cpus.is_empty() {
+        return Ok(());
+    }
+    let mut mask = CpuSet::new();
+    cpus.iter().for_each(|cpu| mask.set(*cpu));
+    Ok(sched_setaffinity(None, &mask)?)
 }
 
 struct Slot<T> {

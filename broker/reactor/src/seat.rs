@@ -36,13 +36,14 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(mailboxes: Vec<Arc<Mailbox>>, dirs: Vec<DataDir>) -> Self {
+    /// `helpers`: the CPUs for threads that are no core, if cores are pinned.
+    pub(crate) fn new(mailboxes: Vec<Arc<Mailbox>>, dirs: Vec<DataDir>, helpers: Vec<usize>) -> Self {
         let cores = mailboxes.len();
         Self {
             clock: Clock::new(),
             mailboxes,
-            files: Pool::new("files", FILE_THREADS_MAX),
-            workers: Pool::new("worker", cores.max(2)),
+            files: Pool::new("files", FILE_THREADS_MAX, helpers.clone()),
+            workers: Pool::new("worker", cores.max(2), helpers),
             dirs,
             running: AtomicUsize::new(cores),
             stopping: AtomicBool::new(false),

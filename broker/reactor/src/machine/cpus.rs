@@ -2,9 +2,11 @@
 
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustix::thread::{CpuSet, sched_getaffinity};
+
+use super::cgroup::{self, smallest};
 
 /// The CPUs a process is allowed.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,37 +37,12 @@ pub fn allowed_cpus() -> io::Result<Allowed> {
     if cpus.is_empty() {
         return Err(io::Error::other("the affinity mask names no CPU"));
     }
-    let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    Ok(Allowed { cpus, quota: quota(Path::new("/sys/fs/cgroup"), &groups) })
+    Ok(Allowed { cpus, quota: quota(cgroup::root(), &cgroup::groups()) })
 }
 
-/// The smallest limit from this process's group up to the root, in either version's files.
+/// What the smallest limit in this process's group and those above it allows, in CPUs.
 fn quota(root: &Path, groups: &str) -> Option<f64> {
-    let mut smallest: Option<f64> = None;
-    for line in groups.lines() {
-        let mut fields = line.splitn(3, ':').skip(1);
-        let (Some(controllers), Some(path)) = (fields.next(), fields.next()) else { continue };
-        let path = path.trim_start_matches('/');
-        let limits: Vec<f64> = if controllers.is_empty() {
-            up_to_root(root, path).iter().filter_map(|group| v2_limit(group)).collect()
-        } else if controllers.split(',').any(|controller| controller == "cpu") {
-            let mounts = [root.join("cpu"), root.join(controllers)];
-            let groups = mounts.iter().flat_map(|mount| up_to_root(mount, path));
-            groups.filter_map(|group| v1_limit(&group)).collect()
-        } else {
-            continue;
-        };
-        for limit in limits {
-            smallest = Some(smallest.map_or(limit, |least| least.min(limit)));
-        }
-    }
-    smallest
-}
-
-/// The group's folder and all above it. Inside a container the path may be the host's: folders that
-/// are not there simply say nothing, and the root is the container's own.
-fn up_to_root(root: &Path, path: &str) -> Vec<PathBuf> {
-    root.join(path).ancestors().take_while(|folder| folder.starts_with(root)).map(Path::to_path_buf).collect()
+    smallest(root, groups, "cpu", v2_limit, v1_limit)
 }
 
 fn v2_limit(group: &Path) -> Option<f64> {

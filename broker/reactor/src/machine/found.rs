@@ -5,6 +5,7 @@ use std::fmt;
 
 use super::cpus::Allowed;
 use super::dirs::DirFacts;
+use super::memory::Memory;
 use super::{Kind, Pin};
 use crate::probe::{Memlock, Obstacle, RingFacts};
 
@@ -20,6 +21,7 @@ pub struct Found {
     pub pinning: String,
     pub kernel: String,
     pub allowed: Allowed,
+    pub memory: Memory,
     pub memlock: Memlock,
     /// Memory that the cores may want to register, together.
     pub registered_bytes: u64,
@@ -80,10 +82,10 @@ impl fmt::Display for Found {
         let pinned = if self.pinned { "pinned" } else { "not pinned" };
         writeln!(f, "reactor   {kind}, cores: {}, {pinned}: {}", self.cores, self.pinning)?;
         write!(f, "machine   Linux {}, allowed CPUs: {}", self.kernel, self.allowed.cpus.len())?;
-        match self.allowed.quota {
-            Some(quota) => writeln!(f, ", of which a quota of {quota:.1}")?,
-            None => writeln!(f)?,
+        if let Some(quota) = self.allowed.quota {
+            write!(f, ", of which a quota of {quota:.1}")?;
         }
+        writeln!(f, ", memory: {}", self.memory)?;
         match &self.io_uring {
             Ok(facts) => {
                 let has = |is: bool| if is { "yes" } else { "no" };
@@ -111,6 +113,7 @@ impl fmt::Display for Found {
 /// the computer waited for a CPU during the last ten seconds; `online` all its CPUs.
 pub(super) fn pinning(
     pin: Pin,
+    kind: Kind,
     cores: usize,
     allowed: &Allowed,
     online: usize,
@@ -119,6 +122,7 @@ pub(super) fn pinning(
     match pin {
         Pin::On => (true, "as configured".into()),
         Pin::Off => (false, "as configured".into()),
+        Pin::Auto if kind == Kind::Portable => (false, UNPINNED_PORTABLE.into()),
         Pin::Auto if cores > allowed.cpus.len() => (false, "there are fewer CPUs than cores".into()),
         Pin::Auto if allowed.quota.is_some() => (false, "the CPUs are a quota of shared ones".into()),
         Pin::Auto if allowed.cpus.len() >= online => {
@@ -140,6 +144,8 @@ pub(super) fn pressure(text: &str) -> Option<f64> {
     some.split(' ').find_map(|field| field.strip_prefix("avg10="))?.parse().ok()
 }
 
+/// Its files are written by helper threads, which have to get to a CPU beside the cores.
+pub(super) const UNPINNED_PORTABLE: &str = "the portable reactor's helper threads need the CPUs, too";
 /// Above this, somebody waits for the CPUs often enough that a pinned thread would suffer.
 const PRESSURE_PERCENT_MAX: f64 = 1.0;
 #[cfg(test)]
@@ -151,7 +157,7 @@ mod tests {
     fn pinning_is_for_cpus_set_aside_and_quiet() {
         let allowed = |cpus: usize, quota| Allowed { cpus: (0..cpus).collect(), quota };
         let check = |expected, pin, cores, allowed: &Allowed, pressure| {
-            let (pinned, why) = pinning(pin, cores, allowed, 8, pressure);
+            let (pinned, why) = pinning(pin, Kind::Ring, cores, allowed, 8, pressure);
             assert_eq!(pinned, expected, "{why}");
         };
         check(true, Pin::Auto, 4, &allowed(4, None), Some(0.2));
@@ -162,6 +168,8 @@ mod tests {
         check(false, Pin::Auto, 2, &allowed(4, Some(2.0)), Some(0.0));
         check(true, Pin::On, 8, &allowed(8, None), Some(90.0));
         check(false, Pin::Off, 4, &allowed(4, None), Some(0.0));
+        let portable = |pin| pinning(pin, Kind::Portable, 4, &allowed(4, None), 8, Some(0.0)).0;
+        assert!(!portable(Pin::Auto) && portable(Pin::On));
     }
 
     #[test]
@@ -180,6 +188,7 @@ mod tests {
             pinning: "as configured".into(),
             kernel: "6.18.0".into(),
             allowed: Allowed { cpus: vec![0, 1], quota: None },
+            memory: Memory { total_bytes: 8 << 30, limit_bytes: None },
             memlock: Memlock { soft: u64::MAX, hard: u64::MAX, exempt: false },
             registered_bytes: 64 << 20,
             io_uring: Ok(RingFacts { cooperative: true, single_issuer: true, registered_memory: true }),

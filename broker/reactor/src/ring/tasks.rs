@@ -143,7 +143,7 @@ mod tests {
 
     fn seat() -> Seat {
         let mailbox = Arc::new(Mailbox::new(Box::new(Silent)));
-        Seat::new(0, None, CorePlan::default(), Arc::new(Shared::new(vec![mailbox], Vec::new())))
+        Seat::new(0, None, CorePlan::default(), Arc::new(Shared::new(vec![mailbox], Vec::new(), Vec::new())))
     }
 
     fn poll(task: &mut Counted) -> Poll<()> {
