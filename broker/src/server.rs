@@ -1,18 +1,19 @@
-//! Starts in order (data directory, cores, metadata, listeners, control thread), stops in reverse.
+//! Starts in order (data directory, cores, ports, metadata, clients, control thread), stops in reverse.
 
+use std::future::ready;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::{Arc, Barrier, mpsc};
 
 use reactor::{Handle, host};
-use storage::disk::Class;
+use storage::disk::{Class, LocalFuture};
 
 use crate::admin;
 use crate::config::Config;
 use crate::controller::{Controller, ControllerError, Node};
 use crate::metrics::Metrics;
-use crate::net::listener::{accept_all, listen};
+use crate::net::listener::{accept_all, open};
 use crate::partition::home::Home;
 use crate::partition::leftovers::resume_removals;
 use crate::shard::catalogues::LastStop;
@@ -20,6 +21,7 @@ use crate::shard::{self, Shard, chores, here};
 
 pub(crate) mod banner;
 pub(crate) mod data_dirs;
+pub(crate) mod dir_lock;
 mod signals;
 
 /// Why the broker cannot start, or stopped.
@@ -41,7 +43,16 @@ struct Start {
     identity: data_dirs::Identity,
     cores_ready: Barrier,
     /// Core 0 tells the starting thread that clients can come, or why not.
-    started: mpsc::Sender<Result<Vec<SocketAddr>, ServerError>>,
+    started: mpsc::Sender<Result<Vec<Listening>, ServerError>>,
+}
+
+/// Where clients can come.
+#[derive(Debug)]
+struct Listening {
+    /// One or more, all with the same port.
+    addresses: Vec<SocketAddr>,
+    /// The core whose own it is.
+    core: Option<usize>,
 }
 
 /// Runs the broker until it is told to stop.
@@ -49,7 +60,6 @@ pub(crate) fn run(config: Config) -> Result<(), ServerError> {
     let config = Arc::new(config);
     let dirs = data_dirs::prepare(&config)?;
     let plan = config.machine_plan();
-    banner::machine(&plan);
     let (started, when_started) = mpsc::channel();
     let start = Arc::new(Start {
         cores_ready: Barrier::new(plan.cores.len()),
@@ -58,8 +68,8 @@ pub(crate) fn run(config: Config) -> Result<(), ServerError> {
         started,
     });
     let machine = reactor::start(plan, Arc::new(move || Box::pin(core(start.clone()))))?;
-    let addresses = match when_started.recv() {
-        Ok(Ok(addresses)) => addresses,
+    let listening = match when_started.recv() {
+        Ok(Ok(listening)) => listening,
         Ok(Err(error)) => {
             stop(&machine.handle());
             let _ = machine.join();
@@ -68,8 +78,8 @@ pub(crate) fn run(config: Config) -> Result<(), ServerError> {
         Err(_) => return machine.join().map_err(ServerError::from),
     };
     let control = admin::start(&config, machine.handle())?;
-    banner::listening(&config, machine.kind(), &addresses, control.address());
     signals::stop_on_signal(machine.handle(), config.shutdown_timeout())?;
+    banner::print(&config, machine.found(), &listening, control.address());
     let joined = machine.join();
     control.stop();
     drop(dirs);
@@ -107,24 +117,50 @@ async fn core(start: Arc<Start>) {
     shard.until_released().await;
 }
 
-/// Core 0: metadata, then listeners.
-async fn lead(shard: &Rc<Shard>, start: &Start) -> Result<Vec<SocketAddr>, ServerError> {
+/// Core 0: ports, metadata, and when all is there, clients.
+async fn lead(shard: &Rc<Shard>, start: &Start) -> Result<Vec<Listening>, ServerError> {
     let metadata = |error: ControllerError| ServerError::Metadata(error.to_string());
+    // Order: bound before the registration, which says on which ports. Whoever connects already is served later.
+    let listening = bind(shard).await?;
     prepare_logs(shard).await.map_err(|error| ServerError::Metadata(error.to_string()))?;
-    let node = Node::of(&start.config, &start.identity.cluster_id, &start.identity.directory_ids);
+    let ports: Vec<u16> = listening.iter().map(|it| it.addresses[0].port()).collect();
+    let node = Node::of(&start.config, &ports, &start.identity.cluster_id, &start.identity.directory_ids);
     let (controller, replayed) = Controller::open(&shard.homes[0], &node).await.map_err(metadata)?;
     shard.take_office(controller, replayed, &node).await.map_err(metadata)?;
-    let mut addresses = Vec::new();
-    for (index, listener) in start.config.listeners.iter().enumerate() {
-        for address in listener.addresses().map_err(|source| refused(listener, source))? {
-            let listening = listen(address, start.config.socket_listen_backlog)
-                .await
-                .map_err(|source| refused(listener, source))?;
-            addresses.push(listening.local());
-            host().spawn(Class::Append, Box::pin(accept_all(shard.clone(), listening, index)));
-        }
+    let open = |shard: &Rc<Shard>| -> LocalFuture<'static, ()> {
+        accept(shard);
+        Box::pin(ready(()))
+    };
+    shard.on_every_core(open).await;
+    Ok(listening)
+}
+
+/// Opens every listener on the core that will accept there: its own, or core 0.
+async fn bind(shard: &Rc<Shard>) -> Result<Vec<Listening>, ServerError> {
+    let mut bound = Vec::new();
+    for (index, listener) in shard.config.listeners.iter().enumerate() {
+        let opening = shard.on(listener.core.unwrap_or(0), move |shard| {
+            let shard = shard.clone();
+            Box::pin(async move {
+                let config = &shard.config;
+                let sockets = open(&config.listeners[index], config.socket_listen_backlog).await?;
+                let addresses: Vec<SocketAddr> = sockets.iter().map(|socket| socket.local()).collect();
+                shard.bound.borrow_mut().extend(sockets.into_iter().map(|socket| (index, socket)));
+                Ok(addresses)
+            })
+        });
+        let addresses =
+            opening.await.map_err(|source| ServerError::Listen { address: listener.to_string(), source })?;
+        bound.push(Listening { addresses, core: listener.core });
     }
-    Ok(addresses)
+    Ok(bound)
+}
+
+/// Lets clients in on this core's sockets.
+fn accept(shard: &Rc<Shard>) {
+    for (index, socket) in shard.bound.take() {
+        host().spawn(Class::Append, Box::pin(accept_all(shard.clone(), socket, index)));
+    }
 }
 
 /// What earlier runs left: whether they ended well, and what their logs look like.
@@ -144,10 +180,6 @@ async fn prepare_logs(shard: &Rc<Shard>) -> Result<(), storage::Error> {
         host().spawn(Class::Background, Box::pin(resume_removals(home.disk.clone())));
     }
     shard.remove_stale_catalogues().await
-}
-
-fn refused(listener: &crate::config::Listener, source: io::Error) -> ServerError {
-    ServerError::Listen { address: listener.to_string(), source }
 }
 
 /// Core 0 closes all: answers what is under way, then leaves the logs so that the next start reads next
@@ -176,7 +208,7 @@ async fn close(shard: &Rc<Shard>) {
     shard
         .on_every_core(|shard| {
             shard.release();
-            Box::pin(std::future::ready(()))
+            Box::pin(ready(()))
         })
         .await;
 }

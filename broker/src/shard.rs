@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use cluster::metadata::Image;
 use protocol::fetch::FetchResponseWriter;
-use reactor::host;
+use reactor::{Listener, host};
 
 use crate::config::Config;
 use crate::controller::Controller;
@@ -49,6 +49,8 @@ pub(crate) struct Shard {
     pub(crate) partitions: RefCell<HashMap<PartitionId, Rc<Partition>>>,
     pub(crate) homes: Vec<Rc<Home>>,
     pub(crate) connections: Connections,
+    /// Sockets of this core, each with the index of its listener, until clients are let in.
+    pub(crate) bound: RefCell<Vec<(usize, Rc<dyn Listener>)>>,
     /// Core 0 deals connections and runs the controller; elsewhere these stay empty.
     pub(crate) dealt: RefCell<Dealt>,
     pub(crate) controller: RefCell<Option<Rc<Controller>>>,
@@ -84,6 +86,7 @@ impl Shard {
             partitions: RefCell::default(),
             homes,
             connections: Connections::default(),
+            bound: RefCell::default(),
             dealt: RefCell::new(Dealt::new(cores)),
             controller: RefCell::new(None),
             mailbox: Mailbox::default(),

@@ -1,7 +1,7 @@
 //! Layout of a data directory: which folders are partitions, and whose directory it is.
 //!
-//! The lock itself (`flock` on [`format::LOCK`], held as long as the process lives) is taken by whoever
-//! opens the directory for real, before any of this; Kafka locks the same file the same way.
+//! The lock itself (a POSIX record lock on [`format::LOCK`], held as long as the process lives) is taken by
+//! whoever opens the directory for real, before any of this; Kafka locks the same file the same way.
 
 use protocol::ids::Uuid;
 

@@ -1,4 +1,4 @@
-//! `listeners`, `advertised.listeners` and `listener.security.protocol.map`: where clients come in.
+//! `listeners`, the cores' own, `advertised.listeners` and `listener.security.protocol.map`: where clients come in.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,8 +19,14 @@ pub(crate) struct Listener {
     pub(crate) port: u16,
     pub(crate) protocol: SecurityProtocol,
     pub(crate) advertised_host: String,
+    /// 0: the one that is bound.
     pub(crate) advertised_port: u16,
+    /// The core whose own it is: it alone accepts there, and serves what comes.
+    pub(crate) core: Option<usize>,
 }
+
+/// A core's setting of its own listener.
+const OF_A_CORE: &str = "listener";
 
 /// `NAME://host:port`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,8 +36,13 @@ struct Endpoint {
     port: u16,
 }
 
-/// The listeners to open, and the names of those that are for controllers and are not opened.
-pub(super) fn read(values: &Values, host_name: &str) -> Result<(Vec<Listener>, Vec<String>), Vec<Problem>> {
+/// The listeners to open, and the names of those that are for controllers and are not opened. `cores`: what each core
+/// says for itself.
+pub(super) fn read(
+    values: &Values,
+    cores: &[Values],
+    host_name: &str,
+) -> Result<(Vec<Listener>, Vec<String>), Vec<Problem>> {
     let one = |name: &str, message: String| vec![values.problem(name, message)];
     let map = protocols(values).map_err(|message| one("listener.security.protocol.map", message))?;
     let all = endpoints(values, "listeners").map_err(|message| one("listeners", message))?;
@@ -42,42 +53,71 @@ pub(super) fn read(values: &Values, host_name: &str) -> Result<(Vec<Listener>, V
     if for_clients.is_empty() {
         return Err(one("listeners", "no listener for clients".to_owned()));
     }
+    let unopened: Vec<_> = for_controllers.iter().map(|endpoint| endpoint.name.clone()).collect();
+    let mut opened: Vec<_> = for_clients.into_iter().map(|endpoint| (endpoint, None)).collect();
+    opened.extend(of_cores(cores, opened.iter().map(|(endpoint, _)| endpoint).chain(&for_controllers))?);
     let told =
         endpoints(values, "advertised.listeners").map_err(|message| one("advertised.listeners", message))?;
     if let Some(odd) =
-        told.iter().find(|told| !is_controllers(told) && !for_clients.iter().any(|it| it.name == told.name))
+        told.iter().find(|told| !is_controllers(told) && !opened.iter().any(|(it, _)| it.name == told.name))
     {
         let message = format!("advertised listener {} is not among the listeners", odd.name);
         return Err(one("advertised.listeners", message));
     }
     let mut listeners = Vec::new();
     let mut problems = Vec::new();
-    for endpoint in for_clients {
+    for (endpoint, core) in opened {
         let told = told.iter().find(|told| told.name == endpoint.name);
-        match listener(endpoint, told, &map, values, host_name) {
+        match listener(endpoint, core, told, &map, host_name) {
             Ok(listener) => listeners.push(listener),
-            Err(problem) => problems.push(problem),
+            Err((setting, message)) => problems.push(match (setting, core) {
+                (Some(setting), _) => values.problem(setting, message),
+                (None, Some(core)) => cores[core].problem(OF_A_CORE, message),
+                (None, None) => values.problem("listeners", message),
+            }),
         }
     }
-    let unopened = for_controllers.into_iter().map(|endpoint| endpoint.name).collect();
     if problems.is_empty() { Ok((listeners, unopened)) } else { Err(problems) }
 }
 
+/// Each core's own listener, which must be like none of `others`.
+fn of_cores<'a>(
+    cores: &[Values],
+    others: impl Iterator<Item = &'a Endpoint>,
+) -> Result<Vec<(Endpoint, Option<usize>)>, Vec<Problem>> {
+    let mut all: Vec<Endpoint> = others.cloned().collect();
+    let mut own = Vec::new();
+    let mut problems = Vec::new();
+    for (core, values) in cores.iter().enumerate() {
+        let Some(text) = values.given(OF_A_CORE).map(|given| &given.text) else { continue };
+        match endpoint(text) {
+            Ok(endpoint) => {
+                all.push(endpoint.clone());
+                let clash = check_names(&all).and_then(|()| check_ports(&all));
+                problems.extend(clash.err().map(|message| values.problem(OF_A_CORE, message)));
+                own.push((endpoint, Some(core)));
+            }
+            Err(message) => problems.push(values.problem(OF_A_CORE, message)),
+        }
+    }
+    if problems.is_empty() { Ok(own) } else { Err(problems) }
+}
+
+/// Puts together what is said of one listener. What is wrong is said with the setting to blame, if that is not the one
+/// that the listener stands in.
 fn listener(
     endpoint: Endpoint,
+    core: Option<usize>,
     told: Option<&Endpoint>,
     map: &BTreeMap<String, SecurityProtocol>,
-    values: &Values,
     host_name: &str,
-) -> Result<Listener, Problem> {
+) -> Result<Listener, (Option<&'static str>, String)> {
     let Endpoint { name, host, port } = endpoint;
     let Some(&protocol) = map.get(&name) else {
-        let message = format!("no security protocol is defined for listener {name}");
-        return Err(values.problem("listeners", message));
+        return Err((None, format!("no security protocol is defined for listener {name}")));
     };
     if protocol != SecurityProtocol::Plaintext {
-        let message = format!("listener {name}: {} is not supported yet", protocol.name());
-        return Err(values.problem("listeners", message));
+        return Err((None, format!("listener {name}: {} is not supported yet", protocol.name())));
     }
     let (advertised_host, advertised_port) = match told {
         Some(told) => (told.host.clone(), told.port),
@@ -89,22 +129,26 @@ fn listener(
             "clients cannot connect to {advertised_host}: set `advertised.listeners` to {name}://HOST:{advertised_port} \
              with a host that they can reach"
         );
-        let setting = if told.is_some() { "advertised.listeners" } else { "listeners" };
-        return Err(values.problem(setting, message));
+        return Err((told.map(|_| "advertised.listeners"), message));
     }
-    Ok(Listener { name, host, port, protocol, advertised_host, advertised_port })
+    Ok(Listener { name, host, port, protocol, advertised_host, advertised_port, core })
 }
 
 /// Reads a list of endpoints; none if it is not set.
 fn endpoints(values: &Values, setting: &str) -> Result<Vec<Endpoint>, String> {
     let list = values.list(setting).unwrap_or_default();
     let endpoints = list.iter().map(|text| endpoint(text)).collect::<Result<Vec<_>, _>>()?;
+    check_names(&endpoints)?;
+    Ok(endpoints)
+}
+
+fn check_names(endpoints: &[Endpoint]) -> Result<(), String> {
     for (at, endpoint) in endpoints.iter().enumerate() {
         if endpoints[..at].iter().any(|other| other.name == endpoint.name) {
             return Err(format!("listener {} is there twice", endpoint.name));
         }
     }
-    Ok(endpoints)
+    Ok(())
 }
 
 fn endpoint(text: &str) -> Result<Endpoint, String> {
@@ -204,7 +248,7 @@ mod tests {
             values.give(name, text, Origin::CommandLine(format!("--set {name}"))).unwrap();
         }
         values.give_unless_given("controller.listener.names", "CONTROLLER");
-        match read(&values, "here") {
+        match read(&values, &[], "here") {
             Ok((listeners, unopened)) => {
                 let mut lines: Vec<String> = listeners
                     .iter()

@@ -3,7 +3,7 @@
 use cluster::setting::Default::{Null, Text};
 use cluster::setting::Importance::{High, Low, Medium};
 use cluster::setting::Kind::{Int, Long, String};
-use cluster::setting::Standing::{Honoured, NotYet};
+use cluster::setting::Standing::Honoured;
 use cluster::setting::Valid::{Any, AtLeast, OneOf};
 use cluster::setting::{Default, Importance, Kind, Setting, Standing, Valid};
 
@@ -47,8 +47,8 @@ pub(crate) const OWN_SETTINGS: &[OwnSetting] = &[
         "How much of a busy core goes to recovery, retention and other chores, relative to the other shares."),
     only_core("cpu", Int, Null, AtLeast(0), Medium, Honoured,
         "CPU of this core, if threads are pinned."),
-    only_core("listener", String, Null, Any, Medium, NotYet,
-        "A listener of this core alone, as NAME://host:port: clients that ask there find each core as a broker of its own."),
+    only_core("listener", String, Null, Any, Medium, Honoured,
+        "A listener of this core alone, as NAME://host:port: what connects there is served on this core. Its name needs a protocol, and it may be advertised, as any other."),
 ];
 
 pub(crate) fn find(name: &str) -> Option<&'static OwnSetting> {

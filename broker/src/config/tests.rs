@@ -113,7 +113,49 @@ fn cores_are_described_one_by_one() {
         refused("[[core]]\ntail_cache_byte = 1"),
         "broker.toml:2:1: unknown setting `tail_cache_byte` of a core; did you mean `tail_cache_bytes`?"
     );
-    assert!(refused("[[core]]\nlistener = 'A://:1'").contains("not supported yet"));
+}
+
+#[test]
+fn a_core_may_have_a_listener_of_its_own() {
+    let map = "listener.security.protocol.map = 'PLAINTEXT:PLAINTEXT,A:PLAINTEXT,B:PLAINTEXT'\n";
+    let config = load(&format!(
+        "{map}advertised.listeners = 'PLAINTEXT://h:1,B://there:7'\n[[core]]\n[[core]]\nlistener = 'b://127.0.0.1:0'\n"
+    ));
+    let shown: Vec<_> = config
+        .listeners
+        .iter()
+        .map(|it| (it.to_string(), it.core, format!("{}:{}", it.advertised_host, it.advertised_port)))
+        .collect();
+    let expected = [("PLAINTEXT://:9092", None, "h:1"), ("B://127.0.0.1:0", Some(1), "there:7")];
+    assert_eq!(shown, expected.map(|(it, core, told)| (it.to_owned(), core, told.to_owned())));
+
+    let check = |cores: &str, message: &str| assert_eq!(refused(&format!("{map}{cores}")), message);
+    check("[[core]]\nlistener = 'A'", "broker.toml:3:12: `A` is not NAME://host:port");
+    check(
+        "[[core]]\nlistener = 'C://:1'",
+        "broker.toml:3:12: no security protocol is defined for listener C",
+    );
+    check(
+        "[[core]]\nlistener = 'SSL://:1'",
+        "broker.toml:3:12: no security protocol is defined for listener SSL",
+    );
+    check(
+        "[[core]]\nlistener = 'A://:9092'",
+        "broker.toml:3:12: listeners PLAINTEXT and A have the same port 9092",
+    );
+    check(
+        "[[core]]\nlistener = 'A://:1'\n[[core]]\nlistener = 'A://:2'",
+        "broker.toml:5:12: listener A is there twice",
+    );
+    check("[[core]]\nlistener = 'PLAINTEXT://:1'", "broker.toml:3:12: listener PLAINTEXT is there twice");
+    assert!(
+        refused(&format!("{map}[[core]]\nlistener = 'A://0.0.0.0:1'"))
+            .starts_with("broker.toml:3:12: clients cannot")
+    );
+    assert_eq!(
+        refused("listener = 'A://:1'"),
+        "broker.toml:1:1: `listener` is for one core: put it into a `[[core]]` table"
+    );
 }
 
 #[test]

@@ -23,17 +23,18 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    pub(crate) fn of(config: &Config, cluster_id: &str, directory_ids: &[Uuid]) -> Self {
-        let endpoint = |listener: &crate::config::Listener| Endpoint {
+    /// `ports`: what each listener is bound to.
+    pub(crate) fn of(config: &Config, ports: &[u16], cluster_id: &str, directory_ids: &[Uuid]) -> Self {
+        let endpoint = |(listener, port): (&crate::config::Listener, &u16)| Endpoint {
             listener: listener.name.clone(),
             host: listener.advertised_host.clone(),
-            port: listener.advertised_port,
+            port: if listener.advertised_port == 0 { *port } else { listener.advertised_port },
             protocol: listener.protocol,
         };
         Self {
             cluster_id: cluster_id.to_owned(),
             settings: config.controller_settings(),
-            endpoints: config.listeners.iter().map(endpoint).collect(),
+            endpoints: config.listeners.iter().zip(ports).map(endpoint).collect(),
             rack: config.rack.clone(),
             directory_ids: directory_ids.to_vec(),
         }

@@ -1,6 +1,8 @@
-//! Accepts on every configured listener and deals connections to the least-loaded core. Runs on core 0.
+//! Accepts on every configured listener. Core 0 deals connections to the least-loaded core; those that come
+//! to a core's own listener stay there.
 
 use std::cell::Cell;
+use std::future::ready;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
@@ -12,19 +14,47 @@ use storage::disk::Class;
 
 use super::connection::serve;
 use crate::api::Caller;
+use crate::config;
 use crate::shard::connections::Connection;
 use crate::shard::{Shard, here};
 
 /// How long the kernel may take to give back the port of a process that was killed: sockets that an
 /// io_uring watched are closed some milliseconds after their process is gone.
 const PORT_RELEASE_MAX: Duration = Duration::from_secs(1);
+/// How often a port is looked for that is free on all addresses of a listener.
+const FREE_PORT_ATTEMPTS: usize = 8;
+
+/// Listens on every address of a listener, on one port. It is called on the core that will accept there.
+pub(crate) async fn open(listener: &config::Listener, backlog: i32) -> io::Result<Vec<Rc<dyn Listener>>> {
+    let mut attempts = 1;
+    loop {
+        match open_once(listener, backlog).await {
+            // A port that was free on one address need not be on the next.
+            Err(error) if taken(&error) && listener.port == 0 && attempts < FREE_PORT_ATTEMPTS => {
+                attempts += 1
+            }
+            opened => return opened,
+        }
+    }
+}
+
+async fn open_once(listener: &config::Listener, backlog: i32) -> io::Result<Vec<Rc<dyn Listener>>> {
+    let mut opened: Vec<Rc<dyn Listener>> = Vec::new();
+    for mut address in listener.addresses()? {
+        if let Some(first) = opened.first() {
+            address.set_port(first.local().port());
+        }
+        opened.push(listen(address, backlog).await?);
+    }
+    Ok(opened)
+}
 
 /// A listening socket; a port that is taken is asked for again for [`PORT_RELEASE_MAX`].
-pub(crate) async fn listen(address: SocketAddr, backlog: i32) -> io::Result<Rc<dyn Listener>> {
+async fn listen(address: SocketAddr, backlog: i32) -> io::Result<Rc<dyn Listener>> {
     let until_ns = host().now_ns() + PORT_RELEASE_MAX.as_nanos() as u64;
     loop {
         match host().listen(address, backlog) {
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse && host().now_ns() < until_ns => {
+            Err(error) if taken(&error) && host().now_ns() < until_ns => {
                 host().sleep(Duration::from_millis(5)).await;
             }
             listening => return listening,
@@ -32,15 +62,21 @@ pub(crate) async fn listen(address: SocketAddr, backlog: i32) -> io::Result<Rc<d
     }
 }
 
-/// Accepts until the shard closes. One task per listener.
-pub(crate) async fn accept_all(shard: Rc<Shard>, listener: Rc<dyn Listener>, index: usize) {
-    let name: Arc<str> = Arc::from(shard.config.listeners[index].name.as_str());
+fn taken(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::AddrInUse
+}
+
+/// Accepts until the shard closes. One task per socket.
+pub(crate) async fn accept_all(shard: Rc<Shard>, socket: Rc<dyn Listener>, index: usize) {
+    let listener = &shard.config.listeners[index];
+    let name: Arc<str> = Arc::from(listener.name.as_str());
     loop {
-        let accepted = listener.accept().await;
+        let accepted = socket.accept().await;
         if shard.is_closing() {
             return;
         }
         match accepted {
+            Ok(socket) if listener.core.is_some() => take(&shard, socket, &name),
             Ok(socket) => deal(&shard, socket, &name),
             Err(error) => {
                 // Out of descriptors, most likely: give others time to close theirs.
@@ -51,21 +87,43 @@ pub(crate) async fn accept_all(shard: Rc<Shard>, listener: Rc<dyn Listener>, ind
     }
 }
 
+/// Core 0: gives a connection to the least-loaded core.
 fn deal(shard: &Rc<Shard>, socket: Socket, listener: &Arc<str>) {
-    let config = &shard.config;
-    let address = socket.peer.ip();
-    let dealt = shard.dealt.borrow_mut().deal(address, config.max_connections, config.max_connections_per_ip);
-    let Some(core) = dealt else {
-        tracing::warn!(peer = %socket.peer, "connection refused: max.connections or max.connections.per.ip");
-        shard.metrics.connections_refused.add(1);
-        return;
-    };
-    if core == shard.core {
-        start(shard, socket, listener);
-    } else {
-        let listener = listener.clone();
-        host().send(core, Box::new(move || start(&here(), socket, &listener)));
+    match admit(shard, socket.peer, None) {
+        None => {}
+        Some(core) if core == shard.core => start(shard, socket, listener),
+        Some(core) => {
+            let listener = listener.clone();
+            host().send(core, Box::new(move || start(&here(), socket, &listener)));
+        }
     }
+}
+
+/// The core whose listener it is keeps a connection, if core 0, which counts them, has no objection.
+fn take(shard: &Rc<Shard>, socket: Socket, listener: &Arc<str>) {
+    let (core, peer) = (shard.core, socket.peer);
+    let asked = shard.on(0, move |shard| Box::pin(ready(admit(shard, peer, Some(core)))));
+    let (shard, listener) = (shard.clone(), listener.clone());
+    host().spawn(
+        Class::Append,
+        Box::pin(async move {
+            if asked.await.is_some() {
+                start(&shard, socket, &listener);
+            }
+        }),
+    );
+}
+
+/// Core 0: the core that may serve the connection, if any.
+fn admit(shard: &Shard, peer: SocketAddr, came_to: Option<usize>) -> Option<usize> {
+    let config = &shard.config;
+    let (connections_max, per_ip_max) = (config.max_connections, config.max_connections_per_ip);
+    let core = shard.dealt.borrow_mut().deal(peer.ip(), came_to, connections_max, per_ip_max);
+    if core.is_none() {
+        tracing::warn!(%peer, "connection refused: max.connections or max.connections.per.ip");
+        shard.metrics.connections_refused.add(1);
+    }
+    core
 }
 
 /// On the core that will serve it.

@@ -2,18 +2,20 @@
 //! Runs before the cores, hence with plain blocking files.
 #![allow(clippy::disallowed_methods, reason = "before the cores start there is no reactor")]
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::collections::BTreeMap;
+use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use protocol::ids::Uuid;
 use storage::checkpoint::{MetaProperties, parse_meta_properties, print_meta_properties};
 
 use super::ServerError;
+use super::dir_lock::DirLock;
 use crate::config::Config;
 
 const META_PROPERTIES: &str = "meta.properties";
-const LOCK: &str = ".lock";
 
 /// Who this broker is.
 #[derive(Clone, Debug)]
@@ -26,13 +28,14 @@ pub(crate) struct Identity {
 /// The directories, locked while this lives.
 pub(crate) struct DataDirs {
     pub(crate) identity: Identity,
-    _locks: Vec<File>,
+    _locks: Vec<DirLock>,
 }
 
 /// Creates, locks and identifies every data directory.
 pub(crate) fn prepare(config: &Config) -> Result<DataDirs, ServerError> {
     let dirs = &config.log_dirs;
     let locks = dirs.iter().map(|dir| lock(dir)).collect::<Result<Vec<_>, _>>()?;
+    check_distinct(dirs, &locks)?;
     let found = dirs.iter().map(|dir| read(dir)).collect::<Result<Vec<_>, _>>()?;
     let known = found.iter().flatten().next();
     let cluster_id = match (known, &config.cluster_id) {
@@ -65,19 +68,23 @@ fn trouble(path: &Path, what: &str, error: &dyn std::fmt::Display) -> ServerErro
     ServerError::DataDir(format!("{what} {}: {error}", path.display()))
 }
 
-fn lock(dir: &Path) -> Result<File, ServerError> {
+fn lock(dir: &Path) -> Result<DirLock, ServerError> {
     fs::create_dir_all(dir).map_err(|error| trouble(dir, "cannot create data directory", &error))?;
-    let path = dir.join(LOCK);
-    let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
-    let file = file.map_err(|error| trouble(&path, "cannot open", &error))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => {
-            let text = format!("another broker runs on data directory {}", dir.display());
-            Err(ServerError::DataDir(text))
+    DirLock::exclusive(dir).map_err(|error| trouble(dir, "data directory", &error))
+}
+
+/// The kernel does not refuse a process a lock that it has: the same directory under two names would go unnoticed.
+fn check_distinct(dirs: &[PathBuf], locks: &[DirLock]) -> Result<(), ServerError> {
+    let mut seen = BTreeMap::new();
+    for (dir, lock) in dirs.iter().zip(locks) {
+        let facts =
+            lock.file.metadata().map_err(|error| trouble(dir, "cannot look at the lock of", &error))?;
+        if let Some(other) = seen.insert((facts.dev(), facts.ino()), dir) {
+            let text = format!("data directories {} and {} are the same", other.display(), dir.display());
+            return Err(ServerError::DataDir(text));
         }
-        Err(TryLockError::Error(error)) => Err(trouble(&path, "cannot lock", &error)),
     }
+    Ok(())
 }
 
 fn read(dir: &Path) -> Result<Option<MetaProperties>, ServerError> {
@@ -134,4 +141,22 @@ fn random_id() -> Result<Uuid, ServerError> {
         File::open("/dev/urandom").and_then(|mut file| std::io::Read::read_exact(&mut file, &mut bytes));
     read.map_err(|error| ServerError::DataDir(format!("cannot draw a random id: {error}")))?;
     Ok(Uuid::from_random(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_under_two_names_is_refused() {
+        let root = std::env::temp_dir().join(format!("data-dirs-{}", std::process::id()));
+        let names = [root.join("a"), root.join("b"), root.join("same")];
+        fs::create_dir_all(&names[0]).unwrap();
+        std::os::unix::fs::symlink(&names[0], &names[2]).unwrap();
+        let locks: Vec<_> = names.iter().map(|dir| lock(dir).unwrap()).collect();
+        check_distinct(&names[..2], &locks[..2]).unwrap();
+        let refused = check_distinct(&names, &locks).unwrap_err().to_string();
+        assert!(refused.ends_with("same are the same") && refused.contains("/a and "), "{refused}");
+        fs::remove_dir_all(root).unwrap();
+    }
 }

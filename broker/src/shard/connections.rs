@@ -76,13 +76,21 @@ impl Dealt {
         Self { by_core: vec![0; cores], ..Self::default() }
     }
 
-    /// The least-loaded core, or none if a limit is reached.
-    pub(crate) fn deal(&mut self, from: IpAddr, connections_max: usize, per_ip_max: usize) -> Option<usize> {
+    /// The core that is to serve a connection: the one it came to, if that has a listener of its own, else the
+    /// least-loaded. None if a limit is reached.
+    pub(crate) fn deal(
+        &mut self,
+        from: IpAddr,
+        came_to: Option<usize>,
+        connections_max: usize,
+        per_ip_max: usize,
+    ) -> Option<usize> {
         let mine = self.by_address.get(&from).copied().unwrap_or(0);
         if self.total >= connections_max || mine >= per_ip_max {
             return None;
         }
-        let core = (0..self.by_core.len()).min_by_key(|core| self.by_core[*core])?;
+        let least_loaded = || (0..self.by_core.len()).min_by_key(|core| self.by_core[*core]);
+        let core = came_to.or_else(least_loaded)?;
         self.by_core[core] += 1;
         self.total += 1;
         self.by_address.insert(from, mine + 1);
@@ -110,12 +118,21 @@ mod tests {
         let mut dealt = Dealt::new(2);
         let a: IpAddr = "10.0.0.1".parse().unwrap();
         let b: IpAddr = "10.0.0.2".parse().unwrap();
-        assert_eq!(dealt.deal(a, 3, 2), Some(0));
-        assert_eq!(dealt.deal(a, 3, 2), Some(1));
-        assert_eq!(dealt.deal(a, 3, 2), None, "per address");
-        assert_eq!(dealt.deal(b, 3, 2), Some(0));
-        assert_eq!(dealt.deal(b, 3, 2), None, "in all");
+        assert_eq!(dealt.deal(a, None, 3, 2), Some(0));
+        assert_eq!(dealt.deal(a, None, 3, 2), Some(1));
+        assert_eq!(dealt.deal(a, None, 3, 2), None, "per address");
+        assert_eq!(dealt.deal(b, None, 3, 2), Some(0));
+        assert_eq!(dealt.deal(b, None, 3, 2), None, "in all");
         dealt.ended(1, a);
-        assert_eq!(dealt.deal(b, 3, 2), Some(1));
+        assert_eq!(dealt.deal(b, None, 3, 2), Some(1));
+    }
+
+    #[test]
+    fn a_cores_own_connections_count_and_the_others_make_up_for_them() {
+        let mut dealt = Dealt::new(2);
+        let a: IpAddr = "10.0.0.1".parse().unwrap();
+        assert_eq!([(); 2].map(|()| dealt.deal(a, Some(0), 9, 5)), [Some(0); 2]);
+        assert_eq!([(); 3].map(|()| dealt.deal(a, None, 9, 5)), [Some(1), Some(1), Some(0)]);
+        assert_eq!(dealt.deal(a, Some(1), 9, 5), None, "per address");
     }
 }

@@ -3,7 +3,6 @@
 //! A place is *damaged* if acknowledged records or what was flushed with them may be lost. What an unclean stop leaves behind above the
 //! recovery point, and the next start puts right, is only noted.
 
-use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -14,6 +13,7 @@ use super::{listed, name, unreadable};
 use crate::cli::failure::Failure;
 use crate::cli::output::Output;
 use crate::cli::progress::{Progress, Unit};
+use crate::server::dir_lock::{DirLock, LockError};
 
 mod directory;
 mod indexes;
@@ -125,23 +125,22 @@ impl<'w> Findings<'w> {
 }
 
 /// Keeps brokers away while a directory is read; fails if one is at it.
-fn locked(dir: &Path) -> Result<Option<File>, Failure> {
-    let path = dir.join(storage::format::LOCK);
-    let file = match File::open(&path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(unreadable(&path, &error)),
-    };
-    match file.try_lock_shared() {
-        Ok(()) => Ok(Some(file)),
-        Err(std::fs::TryLockError::WouldBlock) => {
-            let text =
-                format!("a broker runs on {}, and what it is writing now would look damaged", dir.display());
+fn locked(dir: &Path) -> Result<Option<DirLock>, Failure> {
+    match DirLock::shared(dir) {
+        Ok(lock) => Ok(Some(lock)),
+        Err(error) if error.is_absence() => Ok(None),
+        Err(LockError::Held(pid)) => {
+            let who = pid.map_or_else(String::new, |pid| format!(" (process {pid})"));
+            let text = format!(
+                "a broker runs on {}{who}, and what it is writing now would look damaged",
+                dir.display()
+            );
             Err(Failure::failed(text).next("stop the broker, or verify a snapshot of the filesystem"))
         }
-        Err(std::fs::TryLockError::Error(error)) => {
+        Err(LockError::Open { path, source }) => Err(unreadable(&path, &source)),
+        Err(error @ LockError::Lock { .. }) => {
             // A filesystem without locks cannot tell; better to read than to refuse.
-            let _ = writeln!(io::stderr(), "millstream: cannot lock {}: {error}", path.display());
+            let _ = writeln!(io::stderr(), "millstream: {error}");
             Ok(None)
         }
     }

@@ -1,7 +1,7 @@
 //! A data directory: its partitions, and how far each of them is known to be settled.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use protocol::ids::Uuid;
@@ -14,13 +14,14 @@ use super::partition::{Partition, Settled};
 use super::{Findings, listed, locked, name, unreadable};
 use crate::cli::failure::Failure;
 use crate::cli::log::read;
+use crate::server::dir_lock::DirLock;
 
 pub(super) struct Directory {
     path: PathBuf,
     partitions: Vec<Partition>,
     /// False for the folder of a single partition, whose directory is somewhere else.
     is_whole: bool,
-    _lock: Option<File>,
+    _lock: Option<DirLock>,
 }
 
 type Offsets = BTreeMap<(String, i32), i64>;
