@@ -114,6 +114,7 @@ impl Shard {
     /// No new connections; what is under way is finished. May be called again.
     pub(crate) fn begin_closing(&self) {
         self.closing.set(true);
+        self.call_off_all();
         let waiting = self.until_closing.borrow_mut().take();
         if let Some(waiting) = waiting {
             waiting.fulfil(());

@@ -108,7 +108,7 @@ async fn fetch(shard: &Rc<Shard>, plan: &Plan, limits: &Limits) -> Vec<Found> {
             found[*at] = one;
         }
         keep_within(&mut found, limits.bytes_max);
-        if has_enough(&found, limits) || host().now_ns() >= goal.deadline_ns {
+        if has_enough(&found, limits) || host().now_ns() >= goal.deadline_ns || shard.is_closing() {
             return found;
         }
     }

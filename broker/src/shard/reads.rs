@@ -82,7 +82,7 @@ impl Shard {
             let found = self.read_in_turn(&reads, goal.bytes_max).await;
             let is_enough = is_enough(&reads, &found, goal.bytes_min);
             let left_ns = goal.deadline_ns.saturating_sub(host().now_ns());
-            if is_enough || is_last || left_ns == 0 {
+            if is_enough || is_last || left_ns == 0 || self.is_closing() {
                 break PartFound { found, is_enough };
             }
             // What is called off is looked at once more: what came meanwhile is answered too.
@@ -133,6 +133,13 @@ impl Shard {
             if ended { Poll::Ready(false) } else { Poll::Pending }
         })
         .await
+    }
+
+    /// The core closes: who waits is answered with what there is.
+    pub(super) fn call_off_all(&self) {
+        for (_, promise) in self.reads.parts.take() {
+            promise.fulfil(());
+        }
     }
 
     fn call_off(&self, part: Part) {
