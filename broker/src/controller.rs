@@ -4,7 +4,7 @@
 //! state that the one before it left.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -38,12 +38,44 @@ pub(crate) struct Decided {
     pub(crate) records: Arc<[(i64, MetadataRecord)]>,
 }
 
+impl Decided {
+    /// Ids of the topics that were removed, by their names.
+    pub(crate) fn removed_topics(&self) -> HashMap<String, Vec<Uuid>> {
+        let (mut names, mut removed) = (HashMap::new(), HashMap::<_, Vec<_>>::new());
+        for (_, record) in self.records.iter() {
+            match record {
+                MetadataRecord::Topic(topic) => _ = names.insert(topic.topic_id, topic.name.clone()),
+                MetadataRecord::RemoveTopic(gone) => {
+                    if let Some(name) = names.remove(&gone.topic_id) {
+                        removed.entry(name).or_default().push(gone.topic_id);
+                    }
+                }
+                _ => {}
+            }
+        }
+        removed
+    }
+}
+
 /// The metadata machine and its log.
 pub(crate) struct Controller {
     log: Rc<Log>,
     machine: RefCell<Metadata>,
     deciding: Cell<bool>,
     waiting: RefCell<VecDeque<Promise<()>>>,
+}
+
+/// As long as it lives, no other command is decided.
+pub(crate) struct Turn(Rc<Controller>);
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.0.deciding.set(false);
+        let next = self.0.waiting.borrow_mut().pop_front();
+        if let Some(next) = next {
+            next.fulfil(());
+        }
+    }
 }
 
 /// The metadata log cannot be read or written.
@@ -53,6 +85,8 @@ pub(crate) enum ControllerError {
     Log(#[from] storage::Error),
     #[error("record at offset {offset}: {why}")]
     Record { offset: i64, why: String },
+    #[error("the broker stops")]
+    Closed,
     #[error("{} {}", .0.code.name(), .0.message.as_deref().unwrap_or(""))]
     Refused(Refused),
 }
@@ -100,17 +134,6 @@ impl Controller {
         Ok((Rc::new(controller), replayed))
     }
 
-    /// Decides a command, and once its records are durable applies them. The records are for every core.
-    pub(crate) async fn submit(&self, command: Command) -> Result<(Reply, Option<Decided>), ControllerError> {
-        self.turn().await;
-        let done = self.decide(command).await;
-        self.deciding.set(false);
-        if let Some(next) = self.waiting.borrow_mut().pop_front() {
-            next.fulfil(());
-        }
-        done
-    }
-
     pub(crate) fn checkpoint(&self) -> catalogue::Entry {
         self.log.checkpoint()
     }
@@ -120,7 +143,9 @@ impl Controller {
         self.log.end_offset()
     }
 
-    async fn decide(&self, command: Command) -> Result<(Reply, Option<Decided>), ControllerError> {
+    /// Decides a command, and once its records are durable applies them. The records are for every core. Whoever
+    /// asks has the turn, and must not give up half-way.
+    pub(crate) async fn decide(&self, command: Command) -> Result<(Reply, Option<Decided>), ControllerError> {
         let now = Timestamp(host().wall_ms());
         let decision = self.machine.borrow().decide(command, now);
         if decision.records.is_empty() {
@@ -135,14 +160,15 @@ impl Controller {
         Ok((decision.reply, Some(Decided { records })))
     }
 
-    /// Waits until no other command is being decided.
-    async fn turn(&self) {
+    /// Waits until no other command is being decided, or made known.
+    pub(crate) async fn turn(self: &Rc<Self>) -> Turn {
         while self.deciding.get() {
             let (promise, promised) = promise();
             self.waiting.borrow_mut().push_back(promise);
             promised.await;
         }
         self.deciding.set(true);
+        Turn(self.clone())
     }
 
     /// Appends records as one batch and waits until they are durable.

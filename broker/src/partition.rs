@@ -10,7 +10,7 @@ use protocol::error_code::ErrorCode;
 use protocol::ids::Uuid;
 use reactor::host;
 use storage::disk::{Class, LocalFuture};
-use storage::log::{Log, LogDir};
+use storage::log::{Log, LogDir, Removal};
 use storage::{Error, catalogue};
 
 pub(crate) mod append;
@@ -184,24 +184,35 @@ impl Partition {
         }
     }
 
-    /// The topic is gone: the folder is set aside, durably, then emptied in small steps.
+    /// The catalogue is to say nothing of it any more.
+    pub(crate) fn forget(&self) {
+        self.home.forget(&self.dir);
+    }
+
+    /// The topic is gone: the folder is set aside, durably. It is emptied in small steps in the background.
     pub(crate) async fn delete(self: Rc<Self>) {
-        self.home.forget(&self.dir.folder());
-        let deleted = match self.opened().await {
-            Ok(log) => set_aside(&log).await,
-            Err(error) => Err(error),
-        };
-        *self.state.borrow_mut() = State::Offline(Error::Fenced("the topic is deleted".to_owned()));
-        if let Err(error) = deleted {
-            tracing::error!(partition = %self.dir, %error, "log cannot be deleted");
+        match self.set_aside().await {
+            Ok(Some(removal)) => host().spawn(Class::Background, Box::pin(leftovers::remove(removal))),
+            Ok(None) => {}
+            Err(error) => tracing::error!(partition = %self.dir, %error, "log cannot be deleted"),
         }
     }
-}
 
-/// Sets the folder aside under a name that no start takes for a partition, then empties it.
-async fn set_aside(log: &Rc<Log>) -> Result<(), Error> {
-    let id = Uuid::from_u64_pair(host().random(), host().random());
-    leftovers::remove(log.delete(id).await?).await
+    /// Sets the folder aside under a name that no start takes for a partition.
+    async fn set_aside(self: &Rc<Self>) -> Result<Option<Removal>, Error> {
+        let was_open = match &*self.state.borrow() {
+            State::Opening(_) | State::Open(_) => true,
+            State::Closed(_) | State::Offline(_) => false,
+        };
+        let log = if was_open { self.opened().await.ok() } else { None };
+        *self.state.borrow_mut() = State::Offline(Error::Fenced("the topic is deleted".to_owned()));
+        let id = Uuid::from_u64_pair(host().random(), host().random());
+        match log {
+            Some(log) => log.delete(id).await.map(Some),
+            // Never opened, or damaged.
+            None => leftovers::set_deleted_aside(&self.home.disk, &self.dir, id).await,
+        }
+    }
 }
 
 /// The one place where a medium's fault becomes Kafka's error code.

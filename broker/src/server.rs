@@ -15,7 +15,7 @@ use crate::controller::{Controller, ControllerError, Node};
 use crate::metrics::Metrics;
 use crate::net::listener::{accept_all, open};
 use crate::partition::home::Home;
-use crate::partition::leftovers::resume_removals;
+use crate::partition::leftovers;
 use crate::shard::catalogues::LastStop;
 use crate::shard::{self, Shard, chores, here};
 
@@ -126,7 +126,12 @@ async fn lead(shard: &Rc<Shard>, start: &Start) -> Result<Vec<Listening>, Server
     let ports: Vec<u16> = listening.iter().map(|it| it.addresses[0].port()).collect();
     let node = Node::of(&start.config, &ports, &start.identity.cluster_id, &start.identity.directory_ids);
     let (controller, replayed) = Controller::open(&shard.homes[0], &node).await.map_err(metadata)?;
+    let removed = replayed.removed_topics();
     shard.take_office(controller, replayed, &node).await.map_err(metadata)?;
+    for home in &shard.homes {
+        let cleared = leftovers::clear(home.disk.clone(), &removed).await;
+        cleared.map_err(|error| ServerError::DataDir(error.to_string()))?;
+    }
     let open = |shard: &Rc<Shard>| -> LocalFuture<'static, ()> {
         accept(shard);
         Box::pin(ready(()))
@@ -175,9 +180,6 @@ async fn prepare_logs(shard: &Rc<Shard>) -> Result<(), storage::Error> {
     });
     for loaded in loading.await {
         loaded?;
-    }
-    for home in &shard.homes {
-        host().spawn(Class::Background, Box::pin(resume_removals(home.disk.clone())));
     }
     shard.remove_stale_catalogues().await
 }

@@ -11,7 +11,7 @@ use storage::cache::TailCache;
 use storage::catalogue;
 use storage::data_dir::folder_name;
 use storage::disk::Disk;
-use storage::log::Durability;
+use storage::log::{Durability, LogDir};
 
 use crate::config::{self, Config};
 use crate::metrics::Metrics;
@@ -75,8 +75,12 @@ impl Home {
         true
     }
 
-    pub(crate) fn forget(&self, folder: &str) {
-        let forgotten = self.known.borrow_mut().remove(folder);
-        self.changed.set(self.changed.get() || forgotten.is_some());
+    /// Another topic's entry for the folder stays.
+    pub(crate) fn forget(&self, dir: &LogDir) {
+        let (folder, mut known) = (dir.folder(), self.known.borrow_mut());
+        if known.get(&folder).is_some_and(|entry| entry.topic_id == dir.topic_id.0) {
+            known.remove(&folder);
+            self.changed.set(true);
+        }
     }
 }

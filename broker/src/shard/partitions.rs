@@ -2,7 +2,6 @@
 
 use std::rc::Rc;
 
-use cluster::metadata::MetadataRecord;
 use protocol::error_code::ErrorCode;
 use protocol::ids::Uuid;
 use protocol::topic_key::TopicKey;
@@ -13,6 +12,7 @@ use storage::log::LogDir;
 use super::{PartitionId, Shard};
 use crate::partition::Partition;
 use crate::partition::settings::TopicSettings;
+use crate::promise::{Promised, promise};
 
 impl Shard {
     /// The core that owns a partition.
@@ -75,30 +75,37 @@ impl Shard {
         has_it.unwrap_or(&self.homes[spread]).clone()
     }
 
-    /// What a metadata record means for the partitions of this core, after the image has it.
-    pub(super) fn follow(self: &Rc<Self>, record: &MetadataRecord) {
-        match record {
-            MetadataRecord::RemoveTopic(removed) => self.remove_topic(removed.topic_id),
-            MetadataRecord::Config(_) => self.settings_changed(),
-            _ => {}
-        }
-    }
-
-    fn remove_topic(self: &Rc<Self>, topic: Uuid) {
-        let mut gone = Vec::new();
-        self.partitions.borrow_mut().retain(|id, partition| {
-            let stays = id.topic != topic;
-            if !stays {
-                gone.push(partition.clone());
-            }
-            stays
+    /// The partitions of a topic that is about to be removed, opened or not: none of them is asked for any more.
+    pub(super) fn take_out(self: &Rc<Self>, topic: Uuid) -> Vec<Rc<Partition>> {
+        let indexes: Vec<i32> = match self.image.borrow().topics.by_id(topic) {
+            Some(topic) => topic.partitions().iter().map(|partition| partition.index).collect(),
+            None => return Vec::new(),
+        };
+        let ids = indexes.into_iter().map(|index| PartitionId { topic, index });
+        let mine = ids.filter(|id| self.owner(*id) == self.core);
+        let taken = mine.filter_map(|id| {
+            let partition = self.partition(id).ok()?;
+            self.partitions.borrow_mut().remove(&id);
+            partition.forget();
+            Some(partition)
         });
-        for partition in gone {
-            host().spawn(Class::Background, Box::pin(partition.delete()));
-        }
+        taken.collect()
     }
 
-    fn settings_changed(&self) {
+    /// Deletes a partition that was taken out. Resolves when its folder is out of the way.
+    pub(super) fn delete(&self, partition: Rc<Partition>) -> Promised<()> {
+        let (promise, promised) = promise();
+        host().spawn(
+            Class::Append,
+            Box::pin(async move {
+                partition.delete().await;
+                promise.fulfil(());
+            }),
+        );
+        promised
+    }
+
+    pub(super) fn settings_changed(&self) {
         let image = self.image.borrow();
         for partition in self.partitions.borrow().values() {
             partition.apply_settings(Rc::new(TopicSettings::of(&image, &self.config, &partition.topic)));

@@ -5,6 +5,8 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use cluster::controller::{AllocateProducerIds, Command, Reply};
+use reactor::host;
+use storage::disk::Class;
 
 use super::Shard;
 use crate::controller::ControllerError;
@@ -15,7 +17,7 @@ use crate::promise::{Promise, promise};
 pub(crate) struct ProducerIds {
     block: RefCell<Range<i64>>,
     asking: Cell<bool>,
-    waiting: RefCell<Vec<Promise<()>>>,
+    waiting: RefCell<Vec<Promise<Result<(), ControllerError>>>>,
 }
 
 impl Shard {
@@ -31,22 +33,30 @@ impl Shard {
             if let Some(id) = self.producer_ids.block.borrow_mut().next() {
                 return Ok(id);
             }
-            if self.producer_ids.asking.replace(true) {
-                let (promise, promised) = promise();
-                self.producer_ids.waiting.borrow_mut().push(promise);
-                promised.await;
-                continue;
+            let (promise, promised) = promise();
+            self.producer_ids.waiting.borrow_mut().push(promise);
+            if !self.producer_ids.asking.replace(true) {
+                // A task of its own: the client that asked first may go away.
+                let shard = self.clone();
+                host().spawn(Class::Append, Box::pin(async move { shard.ask_for_ids().await }));
             }
-            let given = self.decide(Command::AllocateProducerIds(self.asking_broker())).await;
-            self.producer_ids.asking.set(false);
-            for waiting in self.producer_ids.waiting.take() {
-                waiting.fulfil(());
+            promised.await?;
+        }
+    }
+
+    async fn ask_for_ids(self: Rc<Self>) {
+        let given = self.decide(Command::AllocateProducerIds(self.asking_broker())).await;
+        let outcome = given.and_then(|reply| match reply {
+            Reply::AllocateProducerIds(Ok(block)) => {
+                *self.producer_ids.block.borrow_mut() = block;
+                Ok(())
             }
-            match given? {
-                Reply::AllocateProducerIds(Ok(block)) => *self.producer_ids.block.borrow_mut() = block,
-                Reply::AllocateProducerIds(Err(refused)) => return Err(refused.into()),
-                other => unreachable!("ids were asked for, the answer is {other:?}"),
-            }
+            Reply::AllocateProducerIds(Err(refused)) => Err(refused.into()),
+            other => unreachable!("ids were asked for, the answer is {other:?}"),
+        });
+        self.producer_ids.asking.set(false);
+        for waiting in self.producer_ids.waiting.take() {
+            waiting.fulfil(outcome.clone());
         }
     }
 }

@@ -4,12 +4,15 @@
 use std::rc::Rc;
 
 use cluster::controller::{Command, Reply};
+use cluster::metadata::MetadataRecord;
 use protocol::ids::Uuid;
 use reactor::host;
-use storage::disk::LocalFuture;
+use storage::disk::{Class, LocalFuture};
 
 use super::Shard;
 use crate::controller::{Controller, ControllerError, Decided, Node};
+use crate::partition::Partition;
+use crate::promise::{Promised, promise};
 
 impl Shard {
     /// Makes this core 0's controller, tells every core what it replayed, and registers this broker.
@@ -21,7 +24,7 @@ impl Shard {
     ) -> Result<(), ControllerError> {
         let end_offset = controller.end_offset();
         *self.controller.borrow_mut() = Some(controller);
-        self.publish(replayed).await;
+        self.publish_replayed(replayed).await;
         let incarnation = Uuid::from_u64_pair(host().random(), host().random());
         let registering = Command::RegisterBroker(node.registration(incarnation, end_offset));
         let Reply::RegisterBroker(registered) = self.decide(registering).await? else {
@@ -46,40 +49,81 @@ impl Shard {
         }
     }
 
-    /// Has a command decided. Callable on any core; the answer comes when every core knows.
+    /// Has a command decided. Callable on any core; the answer comes when every core knows, and what a removed topic
+    /// had is out of the way of a new one.
     pub(crate) fn decide(
         self: &Rc<Self>,
         command: Command,
     ) -> LocalFuture<'static, Result<Reply, ControllerError>> {
         self.on(0, move |shard| {
-            let shard = shard.clone();
-            Box::pin(async move {
-                let controller = shard.controller.borrow().clone().expect("core 0 has taken office");
-                let (reply, decided) = controller.submit(command).await?;
-                if let Some(decided) = decided {
-                    shard.publish(decided).await;
-                }
-                Ok(reply)
-            })
+            let (shard, (promise, promised)) = (shard.clone(), promise());
+            // A task of its own: whoever asked may go away or stand still, and the next command waits for this one.
+            host().spawn(
+                Class::Append,
+                Box::pin(async move { promise.fulfil(shard.decide_in_turn(command).await) }),
+            );
+            Box::pin(promised)
         })
+    }
+
+    async fn decide_in_turn(self: Rc<Self>, command: Command) -> Result<Reply, ControllerError> {
+        let controller = self.controller.borrow().clone().ok_or(ControllerError::Closed)?;
+        // Until all cores have followed: a topic made again must not meet folders that are on their way out.
+        let _turn = controller.turn().await;
+        let (reply, decided) = controller.decide(command).await?;
+        if let Some(decided) = decided {
+            self.publish(decided).await;
+        }
+        Ok(reply)
     }
 
     async fn publish(self: &Rc<Self>, decided: Decided) {
         self.on_every_core(move |shard| {
-            shard.apply(&decided);
+            let removed = shard.apply(&decided);
+            Box::pin(async move {
+                for removed in removed {
+                    removed.await;
+                }
+            })
+        })
+        .await;
+    }
+
+    /// As `publish`, of what an earlier run decided and did.
+    async fn publish_replayed(self: &Rc<Self>, replayed: Decided) {
+        self.on_every_core(move |shard| {
+            for (at, record) in replayed.records.iter() {
+                shard.apply_one(record, *at);
+            }
             Box::pin(std::future::ready(()))
         })
         .await;
     }
 
-    /// Applies records to this core's image, and what they mean for its partitions.
-    fn apply(self: &Rc<Self>, decided: &Decided) {
+    /// Applies records to this core's image, and what they mean for its partitions. What to wait for until the folders
+    /// of removed ones are out of the way.
+    fn apply(self: &Rc<Self>, decided: &Decided) -> Vec<Promised<()>> {
+        let mut gone = Vec::new();
         for (at, record) in decided.records.iter() {
-            if let Err(error) = self.image.borrow_mut().apply(record, *at) {
-                // The controller applied the same record to the same image: this cannot go on.
-                panic!("metadata record at offset {}: {}", error.offset, error.reason);
-            }
-            self.follow(record);
+            gone.extend(self.apply_one(record, *at));
         }
+        gone.into_iter().map(|partition| self.delete(partition)).collect()
+    }
+
+    /// The partitions that are no more.
+    fn apply_one(self: &Rc<Self>, record: &MetadataRecord, at: i64) -> Vec<Rc<Partition>> {
+        // While the image still knows them.
+        let gone = match record {
+            MetadataRecord::RemoveTopic(removed) => self.take_out(removed.topic_id),
+            _ => Vec::new(),
+        };
+        if let Err(error) = self.image.borrow_mut().apply(record, at) {
+            // The controller applied the same record to the same image: this cannot go on.
+            panic!("metadata record at offset {}: {}", error.offset, error.reason);
+        }
+        if matches!(record, MetadataRecord::Config(_)) {
+            self.settings_changed();
+        }
+        gone
     }
 }

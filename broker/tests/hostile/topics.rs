@@ -1,6 +1,8 @@
 //! Topics: too many, too large, misnamed.
 
 use std::net::SocketAddr;
+use std::thread;
+use std::time::Duration;
 
 use protocol::error_code::ErrorCode;
 use protocol::messages::create_partitions_request::CreatePartitionsTopic;
@@ -8,12 +10,14 @@ use protocol::messages::create_topics_request::CreatableTopic;
 use protocol::messages::metadata_request::MetadataRequestTopic;
 use protocol::messages::{
     CreatePartitionsRequest, CreatePartitionsResponse, CreateTopicsRequest, CreateTopicsResponse,
-    MetadataRequest, MetadataResponse,
+    InitProducerIdRequest, InitProducerIdResponse, MetadataRequest, MetadataResponse,
 };
 
-use crate::wire::Wire;
+use crate::wire::{Wire, frame};
 
 const ASKED_FOR: usize = 100_000;
+/// Clients that go away before they are answered.
+const GONE: u64 = 100;
 /// However many a request names, it has no more created than this; the next one may have more.
 const CREATED_MAX: usize = 1_000;
 
@@ -22,6 +26,43 @@ pub(crate) fn check(address: SocketAddr) {
     metadata_creates_few(&mut wire);
     partitions_are_limited(&mut wire);
     names_are_checked(&mut wire);
+    who_goes_away_holds_nobody_up(address);
+}
+
+fn ids_request() -> InitProducerIdRequest {
+    InitProducerIdRequest { transactional_id: None, ..InitProducerIdRequest::default() }
+}
+
+/// The next in line must get its turn whether or not the one before it waits for its answer.
+fn who_goes_away_holds_nobody_up(address: SocketAddr) {
+    for round in 0..GONE {
+        let mut wire = Wire::connect(address);
+        let create = |at: usize| CreateTopicsRequest {
+            topics: vec![CreatableTopic {
+                name: format!("abandoned-{round}-{at}"),
+                num_partitions: 1,
+                replication_factor: 1,
+                ..CreatableTopic::default()
+            }],
+            timeout_ms: 10_000,
+            ..CreateTopicsRequest::default()
+        };
+        let requests = [
+            frame(9, 1, &MetadataRequest { topics: None, ..MetadataRequest::default() }),
+            frame(5, 2, &create(0)),
+            frame(4, 3, &ids_request()),
+            frame(5, 4, &create(1)),
+        ];
+        wire.send(&requests.concat()).expect("sent");
+        thread::sleep(Duration::from_micros(50 * (round % 10)));
+        wire.reset();
+    }
+    for at in 0..4 {
+        let mut wire = Wire::connect(address);
+        wire.create_topic(&format!("at-last-{at}"), 1);
+        let given: InitProducerIdResponse = wire.ask(4, &ids_request());
+        assert_eq!(given.error_code, 0);
+    }
 }
 
 fn metadata_creates_few(wire: &mut Wire) {

@@ -72,6 +72,11 @@ impl Wire {
         let _ = self.stream.shutdown(Shutdown::Write);
     }
 
+    /// Goes away in the rudest way: what is under way is lost, and the broker hears so when it writes.
+    pub(crate) fn reset(self) {
+        rustix::net::sockopt::set_socket_linger(&self.stream, Some(Duration::ZERO)).expect("an open socket");
+    }
+
     pub(crate) fn set_write_patience(&self, patience: Duration) {
         self.stream.set_write_timeout(Some(patience)).expect("a timeout that is not zero");
     }
