@@ -28,18 +28,33 @@ pub(crate) struct Server {
     dir: PathBuf,
     port: u16,
     arguments: Vec<String>,
+    /// Command that runs the rest of its arguments as the broker; none usually. `{}` is the data directory.
+    wrapped_in: Vec<String>,
     child: Option<Child>,
+}
+
+/// Runs a command with a disk of its own at the data directory, gone when the command ends.
+pub(crate) fn own_disk(mib: u64) -> [String; 5] {
+    let script = format!("mkdir -p {{}} && mount -t tmpfs -o size={mib}m tmpfs {{}} && exec \"$@\"");
+    ["unshare", "-Urm", "sh", "-c", &script].map(str::to_owned)
 }
 
 impl Server {
     /// `name` tells the folder from those of other tests. Arguments follow `start --dev`.
     pub(crate) fn start(name: &str, arguments: &[&str]) -> Self {
+        Self::start_on(name, &[], arguments)
+    }
+
+    /// As `start`, run by a command.
+    pub(crate) fn start_on(name: &str, wrapped_in: &[String], arguments: &[&str]) -> Self {
         raise_open_files();
         let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", std::process::id()));
         let _ = fs::remove_dir_all(&dir);
         fs::create_dir_all(&dir).expect("a folder under target/tmp");
         let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
-        let mut server = Self { name: name.to_owned(), dir, port: free_port(), arguments, child: None };
+        let wrapped_in = wrapped_in.to_vec();
+        let mut server =
+            Self { name: name.to_owned(), dir, port: free_port(), arguments, wrapped_in, child: None };
         server.start_again();
         server
     }
@@ -55,15 +70,29 @@ impl Server {
         assert!(self.child.is_none(), "{} runs already", self.name);
         let open = || File::options().create(true).append(true).open(self.log_path());
         let log = open().expect("the log file of a test's broker");
-        let child = Command::new(env!("CARGO_BIN_EXE_millstream"))
+        let child = self
+            .command()
             .args(["start", "--dev", "--listen", &self.address().to_string(), "--data-dir"])
-            .arg(self.dir.join("data"))
+            .arg(self.data())
             .args(&self.arguments)
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a second handle to the log file"))
             .stderr(log)
             .spawn();
         self.child = Some(child.expect("the broker's binary starts"));
+    }
+
+    fn command(&self) -> Command {
+        let binary = env!("CARGO_BIN_EXE_millstream");
+        let Some((program, rest)) = self.wrapped_in.split_first() else { return Command::new(binary) };
+        let mut command = Command::new(program);
+        let data = self.data().display().to_string();
+        command.args(rest.iter().map(|part| part.replace("{}", &data))).args(["sh", binary]);
+        command
+    }
+
+    pub(crate) fn data(&self) -> PathBuf {
+        self.dir.join("data")
     }
 
     /// Waits until ApiVersions is answered.
@@ -104,8 +133,7 @@ impl Server {
 
     /// As an operator stops it.
     pub(crate) fn stop(&mut self) -> ExitStatus {
-        let child = self.child.as_ref().expect("it runs");
-        kill_process(Pid::from_child(child), Signal::TERM).expect("our own child can be signalled");
+        self.ask_to_stop();
         let began = Instant::now();
         loop {
             if let Some(status) = self.exit_status() {
@@ -115,6 +143,12 @@ impl Server {
             assert!(began.elapsed() < STOP_PATIENCE, "{} does not stop", self.name);
             thread::sleep(Duration::from_millis(5));
         }
+    }
+
+    /// Does not wait for it.
+    pub(crate) fn ask_to_stop(&self) {
+        let child = self.child.as_ref().expect("it runs");
+        kill_process(Pid::from_child(child), Signal::TERM).expect("our own child can be signalled");
     }
 
     /// None while it runs.
