@@ -6,11 +6,14 @@ from codec import ZERO_ID, printable
 from wire import CLOSED, SILENT, Wire
 
 # Where these stand, only whether there is one counts.
-TEXTS = {"ErrorMessage", "TopicConfigErrorMessage", "BatchIndexErrorMessage", "ClusterId", "Host", "Port", "Documentation"}
+MESSAGES = {"ErrorMessage", "BatchIndexErrorMessage"}
+TEXTS = {"ClusterId", "Host", "Port", "Documentation"}
 NODES = {"NodeId", "BrokerId", "LeaderId", "ControllerId", "ReplicaNodes", "IsrNodes", "PreferredReadReplica"}
 TIMES = {"LogAppendTimeMs", "Timestamp", "base_timestamp", "max_timestamp"}
-# Configs that tell where a broker lives.
-PLACES = {"log.dir", "log.dirs", "metadata.log.dir", "listeners", "advertised.listeners", "controller.quorum.bootstrap.servers", "node.id", "broker.id"}
+# Broker configs that tell where a broker lives, or that the oracle's own properties set.
+OF_THIS_RUN = {"log.dir", "log.dirs", "metadata.log.dir", "listeners", "advertised.listeners", "listener.security.protocol.map", "process.roles", "node.id", "broker.id",
+               "controller.listener.names", "controller.quorum.bootstrap.servers", "group.initial.rebalance.delay.ms", "offsets.topic.replication.factor",
+               "transaction.state.log.replication.factor", "transaction.state.log.min.isr", "share.coordinator.state.topic.replication.factor", "share.coordinator.state.topic.min.isr"}
 # Lists that mean the same in any order, and what orders them here.
 ORDERED_BY = ("TopicName", "Topic", "Name", "ResourceName", "TopicId", "ApiKey", "Partition", "PartitionIndex", "Index", "NodeId", "BrokerId")
 
@@ -143,8 +146,8 @@ class Session:
 
     def _plain(self, value, ordered, key=None):
         if isinstance(value, dict):
-            if value.get("Name") in PLACES and value.get("Value"):
-                value = {**value, "Value": "(a place)"}
+            if value.get("Name") in OF_THIS_RUN and "ConfigSource" in value:
+                value = {**value, "Value": "(of this run)", "ConfigSource": 0, "Synonyms": []}
             return {name: self._plain(inner, ordered, name) for name, inner in value.items()}
         if isinstance(value, list):
             out = [self._plain(inner, ordered, key) for inner in value]
@@ -155,6 +158,8 @@ class Session:
             return "(some)"
         if key in TEXTS and value not in (None, ""):
             return "(some)"
+        if key in MESSAGES and value not in (None, ""):
+            return "(a message)"
         if key in NODES and value == self.broker.node_id:
             return "(this node)"
         if key == "TopicId":

@@ -287,6 +287,9 @@ func deleted(ctx context.Context) {
 	must(err)
 	place, _ := found.Lookup(name, 0)
 	same(place.Offset, int64(0), "end of the new one")
+	sent := samples(20, 1)
+	must(produce(ctx, name, sent))
+	compare(consume(ctx, name, 1, kgo.NewOffset().AtStart(), len(sent), nil), sent, 1)
 }
 
 func recordsDeleted(ctx context.Context) {

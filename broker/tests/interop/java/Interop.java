@@ -289,6 +289,8 @@ public class Interop {
         try (var consumer = consumer()) {
             same(consumer.endOffsets(places(topic, 1)).get(places(topic, 1).get(0)), 0L, "end of the new one");
         }
+        produce(topic, samples(20, 1));
+        all(topic, 1, samples(20, 1));
         var id = admin.describeTopics(List.of(topic)).allTopicNames().get().get(topic).topicId();
         same(admin.describeTopics(TopicCollection.ofTopicIds(List.of(id))).allTopicIds().get().get(id).name(), topic, "name by id");
         admin.deleteTopics(TopicCollection.ofTopicIds(List.of(id))).all().get();

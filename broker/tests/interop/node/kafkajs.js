@@ -177,6 +177,9 @@ async function main() {
     await until(async () => (await partitionsOf(name)) === 0)
     await topic('gone')
     assert.strictEqual((await admin.fetchTopicOffsets(name))[0].high, '0')
+    const sent = samples(20, 1)
+    await produce(name, sent)
+    same(await consume(name, from(1), sent.length), sent, 1)
   })
   await check('records deleted', async () => {
     const name = await topic('trimmed')

@@ -150,6 +150,9 @@ class Scenario:
         self.wait(topic, 0)
         same(self.topic("gone"), topic)
         same(self.client.watermarks(topic, 0), (0, 0), "watermarks of the new one")
+        sent = samples(20, 1, self.client.fit)
+        self.client.produce(topic, sent)
+        same([record for record, _ in self.client.consume(topic, {0: 0}, len(sent))], sent)
 
     def records_deleted(self):
         topic, sent = self.topic("trimmed"), samples(30, 1, self.client.fit)

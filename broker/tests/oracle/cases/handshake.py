@@ -129,7 +129,7 @@ def undecodable_bodies(b):
         ("null topics", "CreateTopics", 5, b"\0" + struct.pack(">i?", 1000, False) + b"\0"),
     ):
         wire = b.connect(3)
-        b.ask(name, version, body, note, wire=wire, patience=3)
+        b.ask(name, version, body, note, wire=wire, patience=3, pick=lambda answer: {**answer, "Topics": "(all)" if len(answer["Topics"]) > 1 else answer["Topics"]})
 
 
 def tolerated_bodies(b):
