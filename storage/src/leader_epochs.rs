@@ -2,6 +2,9 @@
 
 use crate::checkpoint::EpochStart;
 
+/// Asks for no epoch. Any other that is too low is answered with itself, as Kafka does.
+const NO_EPOCH: i32 = -1;
+
 /// The epochs of one log. Usually one or two; empty, it owns no memory.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LeaderEpochs {
@@ -45,7 +48,7 @@ impl LeaderEpochs {
     /// The largest epoch of this log that is not above `epoch`, and where it ends. None if `epoch`
     /// is above all that is known, or nothing is known.
     pub fn end_offset_for(&self, epoch: i32, log_end: i64) -> Option<(i32, i64)> {
-        if epoch < 0 {
+        if epoch == NO_EPOCH {
             return None;
         }
         if self.latest() == Some(epoch) {
@@ -130,6 +133,7 @@ mod tests {
         let epochs = epochs_of(&[(2, 10), (4, 20), (7, 30)]);
         let check = |epoch, answer| assert_eq!(epochs.end_offset_for(epoch, 50), answer, "epoch {epoch}");
         check(-1, None);
+        check(-2, Some((-2, 10)));
         check(0, Some((0, 10)));
         check(2, Some((2, 20)));
         check(3, Some((2, 20)));

@@ -61,6 +61,31 @@ fn first_record_that_is_late_enough_is_found_in_every_codec() {
 }
 
 #[test]
+fn largest_time_is_that_of_a_record_still_there() {
+    for segment_bytes in [200, 400, 1 << 20] {
+        let config = LogConfig { segment_bytes, index_interval_bytes: 0, ..LogConfig::default() };
+        let world = World::with(1, config);
+        let log = world.open(None);
+        for times in [&[900][..], &[700, 850, 500], &[800], &[600, 800], &[650], &[-1]] {
+            world.append(&log, &at_times(Codec::None, times));
+        }
+        for (start, found) in [
+            (0, Some((0, 900))),
+            (1, Some((2, 850))),
+            (2, Some((2, 850))),
+            (3, Some((4, 800))),
+            (5, Some((6, 800))),
+            (6, Some((6, 800))),
+            (7, Some((7, 650))),
+            (8, None),
+        ] {
+            log.delete_before(start, NOW_MS).unwrap();
+            assert_eq!(latest(&world, &log), found, "segments of {segment_bytes}, from {start}");
+        }
+    }
+}
+
+#[test]
 fn what_is_not_durable_is_not_found_by_time() {
     let world = World::new(1);
     let log = world.open(None);

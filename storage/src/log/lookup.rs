@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use bytes::Bytes;
-use protocol::records::batch::BatchView;
+use protocol::records::batch::{BatchView, NO_TIMESTAMP};
 use protocol::records::compression::Decompressor;
 
 use super::read::{Checked, SegmentPlace};
@@ -57,11 +57,18 @@ impl Log {
     pub fn max_timestamp(self: &Rc<Self>) -> LocalFuture<'static, Result<Option<Timestamped>, Error>> {
         let log = Rc::clone(self);
         Box::pin(async move {
-            let largest = log.durable_latest().into_iter().map(|(_, timestamp, _)| timestamp).max();
-            let Some(largest) = largest.filter(|timestamp| is_time(*timestamp)) else { return Ok(None) };
             let start = log.start_offset();
-            let Some(place) = log.next_with(start, |latest| latest == largest) else { return Ok(None) };
+            let Some((place, largest)) = log.largest_from(start) else { return Ok(None) };
             let offset = log.offset_before(place, largest).await?.max(start);
+            if let Some(found) = log.search(place, offset, Wanted::At(largest)).await? {
+                return Ok(Some(found));
+            }
+            // It was that of a record below the log's start; only the start's segment can hold such.
+            let kept = log.largest_in(place, start).await?;
+            let later = place.next.and_then(|next| log.largest_from(next));
+            let later = later.filter(|(_, largest)| kept.is_none_or(|kept| kept.timestamp < *largest));
+            let Some((place, largest)) = later else { return Ok(kept) };
+            let offset = log.offset_before(place, largest).await?;
             log.search(place, offset, Wanted::At(largest)).await
         })
     }
@@ -143,6 +150,14 @@ impl Log {
         state.segment_place(base_offset)
     }
 
+    /// The largest timestamp noted of the segments from that of `from` on, and the first to have it.
+    fn largest_from(&self, from: i64) -> Option<(SegmentPlace, i64)> {
+        let ahead =
+            self.durable_latest().into_iter().filter(|(_, _, next)| next.is_none_or(|next| next > from));
+        let largest = ahead.map(|(_, latest, _)| latest).max().filter(|latest| is_time(*latest))?;
+        Some((self.next_with(from, |latest| latest == largest)?, largest))
+    }
+
     /// An offset in the segment before which all records are earlier.
     async fn offset_before(&self, place: SegmentPlace, timestamp: i64) -> Result<i64, Error> {
         if self.is_open(place.base_offset) {
@@ -183,6 +198,55 @@ impl Log {
     }
 }
 
+/// The segment's batches that may hold its largest timestamp, by what they say of themselves.
+#[derive(Default)]
+struct Largest {
+    /// The one that `from` is in the middle of: what it says may be of a record before.
+    cut: Bytes,
+    whole: Bytes,
+    timestamp: Option<i64>,
+}
+
+impl Log {
+    /// The first of the records with the largest timestamp among those from `from` on, wherever in the segment.
+    async fn largest_in(&self, place: SegmentPlace, from: i64) -> Result<Option<Timestamped>, Error> {
+        let path = self.path(place.base_offset, SegmentFile::Log);
+        let mut walk = self.walk_to(place, from, SEARCH_BYTES).await?;
+        let mut checked = Checked { path: &path, expected: place.base_offset, next: place.next };
+        let mut largest = Largest::default();
+        loop {
+            let step = walk.next().await.map_err(|error| Error::io(&path, error))?;
+            let bytes = if let Step::Batch { bytes, .. } = &step { bytes.clone() } else { Bytes::new() };
+            let Some((_, batch)) = checked.batch(step)? else { break };
+            if batch.last_offset < from {
+                continue;
+            }
+            if batch.base_offset < from {
+                largest.cut = bytes;
+            } else if is_time(batch.max_timestamp) && largest.timestamp < Some(batch.max_timestamp) {
+                (largest.whole, largest.timestamp) = (bytes, Some(batch.max_timestamp));
+            }
+        }
+        largest.record(from).map_err(|found| Damage::new(0, found).at(&path))
+    }
+}
+
+impl Largest {
+    fn record(&self, from: i64) -> Result<Option<Timestamped>, String> {
+        let mut decompressor = Decompressor::new();
+        let mut best = None;
+        if !self.cut.is_empty() {
+            let latest = latest_in(&self.cut, from, &mut decompressor)?;
+            best = record_in(&self.cut, from, Wanted::At(latest), &mut decompressor)?;
+        }
+        let whole = self.timestamp.filter(|whole| best.is_none_or(|best| best.timestamp < *whole));
+        match whole {
+            Some(whole) => record_in(&self.whole, from, Wanted::At(whole), &mut decompressor),
+            None => Ok(best.filter(|best| is_time(best.timestamp))),
+        }
+    }
+}
+
 impl Wanted {
     fn may_be_in(self, max_timestamp: i64) -> bool {
         match self {
@@ -218,6 +282,22 @@ fn record_in(
         }
     }
     Ok(None)
+}
+
+/// The largest timestamp of a batch's records from `from` on.
+fn latest_in(bytes: &[u8], from: i64, decompressor: &mut Decompressor) -> Result<i64, String> {
+    let batch = BatchView::parse(bytes).map_err(|error| error.to_string())?;
+    if batch.has_log_append_time() {
+        return Ok(batch.max_timestamp());
+    }
+    let mut latest = NO_TIMESTAMP;
+    for record in batch.records(decompressor, UNPACKED_BYTES_MAX).map_err(|error| error.to_string())? {
+        let record = record.map_err(|error| error.to_string())?;
+        if batch.offset_of(&record) >= from {
+            latest = latest.max(batch.timestamp_of(&record));
+        }
+    }
+    Ok(latest)
 }
 
 /// Read at once where the index has led close to the record.
