@@ -128,6 +128,8 @@ impl Partition {
             leftovers::set_stale_aside(&*disk, &self.dir).await?;
         }
         let log = Log::open(disk, self.dir.clone(), config, known, cache, host().wall_ms()).await?;
+        // Kafka: a leader's epoch begins with its leadership, not with its first batch.
+        log.assign_epoch(self.leader_epoch.get());
         if log.end_offset() > known_end {
             self.home.recovered.set(true);
         }

@@ -93,6 +93,8 @@ impl Shard {
             metrics,
             read_budget: ReadBudget::new(config.queued_max_request_bytes / cores),
             sessions: RefCell::new(Sessions::new(
+                host.core(),
+                cores,
                 config.max_incremental_fetch_session_cache_slots.div_ceil(cores),
             )),
             reads: Waiting::default(),

@@ -7,7 +7,7 @@
 use std::rc::Rc;
 
 use bytes::Bytes;
-use cluster::metadata::features::FEATURES;
+use cluster::metadata::features::{KRAFT_VERSION, supported};
 use protocol::api_key::ApiKey;
 use protocol::error_code::ErrorCode;
 use protocol::messages::api_versions_response::{ApiVersion, FinalizedFeatureKey, SupportedFeatureKey};
@@ -42,12 +42,14 @@ pub(crate) fn handle(shard: &Rc<Shard>, _caller: &Caller, request: Request<Bytes
 
 fn answer(shard: &Rc<Shard>, version: i16) -> ApiVersionsResponse {
     let image = shard.image.borrow();
-    let finalized = image.features.iter().map(|(name, level)| FinalizedFeatureKey {
-        name: name.clone(),
-        max_version_level: *level,
-        min_version_level: *level,
+    let levels = image.features.iter().map(|(name, level)| (name.as_str(), *level));
+    let finalized = levels.chain([(KRAFT_VERSION.name, KRAFT_VERSION.initial)]);
+    let finalized = finalized.map(|(name, level)| FinalizedFeatureKey {
+        name: name.to_owned(),
+        max_version_level: level,
+        min_version_level: level,
     });
-    let supported = FEATURES.iter().filter(|feature| version >= 4 || feature.min > 0);
+    let supported = supported().filter(|feature| version >= 4 || feature.min > 0);
     ApiVersionsResponse {
         api_keys: APIS.iter().map(|api| range_of(api.key)).collect(),
         supported_features: supported

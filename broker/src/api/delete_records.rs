@@ -2,6 +2,7 @@
 //!
 //! Moves the log start offset (KIP-107); -1 stands for the high watermark. Compacted topics refuse.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use protocol::error_code::ErrorCode;
@@ -25,11 +26,11 @@ pub(crate) fn handle(shard: &Rc<Shard>, _caller: &Caller, request: Request<Delet
     }
     let mut answer = DeleteRecordsResponse::default();
     let (mut works, mut places) = (Vec::new(), Vec::new());
-    for (topic_at, topic) in asked.topics.into_iter().enumerate() {
-        let mut partitions = Vec::with_capacity(topic.partitions.len());
-        for (at, partition) in topic.partitions.into_iter().enumerate() {
+    for (topic_at, (name, topic)) in last_of_each(asked).into_iter().enumerate() {
+        let mut partitions = Vec::with_capacity(topic.len());
+        for (at, partition) in topic.into_values().enumerate() {
             let mut result = refused(partition.partition_index, ErrorCode::NONE);
-            match shard.partition_id(&topic.name, partition.partition_index) {
+            match shard.partition_id(&name, partition.partition_index) {
                 Ok(id) => {
                     works.push((id, partition));
                     places.push((topic_at, at));
@@ -38,7 +39,7 @@ pub(crate) fn handle(shard: &Rc<Shard>, _caller: &Caller, request: Request<Delet
             }
             partitions.push(result);
         }
-        answer.topics.push(DeleteRecordsTopicResult { name: topic.name, partitions });
+        answer.topics.push(DeleteRecordsTopicResult { name, partitions });
     }
     let deleting = shard.scatter(works, delete);
     Reply::Later(Box::pin(async move {
@@ -47,6 +48,16 @@ pub(crate) fn handle(shard: &Rc<Shard>, _caller: &Caller, request: Request<Delet
         }
         header.reply(&answer)
     }))
+}
+
+/// Kafka: a topic named twice is answered once, and a partition named twice counts as named last.
+fn last_of_each(asked: DeleteRecordsRequest) -> BTreeMap<String, BTreeMap<i32, DeleteRecordsPartition>> {
+    let mut topics: BTreeMap<_, BTreeMap<_, _>> = BTreeMap::new();
+    for topic in asked.topics {
+        let partitions = topic.partitions.into_iter().map(|partition| (partition.partition_index, partition));
+        topics.entry(topic.name).or_default().extend(partitions);
+    }
+    topics
 }
 
 fn refused(partition_index: i32, error: ErrorCode) -> DeleteRecordsPartitionResult {

@@ -27,8 +27,10 @@ pub(crate) fn handle(
     let from =
         asked.cursor.as_ref().map_or(("", 0), |cursor| (cursor.topic_name.as_str(), cursor.partition_index));
     let image = shard.image.borrow();
-    if from.1 < 0 {
-        return header.reply(&page(&image, caller, Vec::new().into_iter(), from, 0));
+    // Kafka: where topics are named, the cursor's is one of them.
+    let is_asked = asked.topics.is_empty() || asked.topics.iter().any(|topic| topic.name == from.0);
+    if asked.cursor.is_some() && (from.1 < 0 || !is_asked) {
+        return header.reply(&refused(&asked, ErrorCode::INVALID_REQUEST));
     }
     if asked.topics.is_empty() {
         let names = image.topics.from(from.0).map(|topic| topic.name.to_string());
@@ -38,6 +40,15 @@ pub(crate) fn handle(
     let names: BTreeSet<_> = asked.topics.iter().map(|topic| topic.name.clone()).collect();
     let names: Vec<_> = names.into_iter().filter(|name| name.as_str() >= from.0).collect();
     header.reply(&page(&image, caller, names.into_iter(), from, limit as usize))
+}
+
+fn refused(asked: &DescribeTopicPartitionsRequest, error: ErrorCode) -> DescribeTopicPartitionsResponse {
+    let topics = asked.topics.iter().map(|topic| DescribeTopicPartitionsResponseTopic {
+        error_code: error.0,
+        name: Some(topic.name.clone()),
+        ..DescribeTopicPartitionsResponseTopic::default()
+    });
+    DescribeTopicPartitionsResponse { topics: topics.collect(), next_cursor: None, ..Default::default() }
 }
 
 fn page(

@@ -4,7 +4,7 @@
 //! tiered (9), -6 earliest pending upload (11); from 0 on the first offset whose timestamp is no less.
 //! Nothing is tiered here: -5 and -6 answer -1. 2: isolation level. 4: leader epochs.
 
-use std::collections::HashSet;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use protocol::error_code::ErrorCode;
@@ -25,34 +25,36 @@ const EARLIEST_LOCAL: i64 = -4;
 const LATEST_TIERED: i64 = -5;
 const EARLIEST_PENDING_UPLOAD: i64 = -6;
 
+/// A consumer asks, and not a broker.
+const CONSUMER: i32 = -1;
+
 const LEADER_EPOCHS_FROM: i16 = 4;
 
 pub(crate) fn handle(shard: &Rc<Shard>, _caller: &Caller, request: Request<ListOffsetsRequest>) -> Reply {
     let (header, asked) = (request.header, request.body);
     let version = header.version;
-    let twice = named_twice(&asked);
+    if asked.replica_id == CONSUMER && !matches!(asked.isolation_level, 0 | 1) {
+        return header.reply(&refused_whole(&asked));
+    }
     let mut answer = ListOffsetsResponse::default();
     let (mut works, mut places) = (Vec::new(), Vec::new());
-    for (topic_at, topic) in asked.topics.iter().enumerate() {
-        let mut partitions = Vec::with_capacity(topic.partitions.len());
-        for (at, partition) in topic.partitions.iter().enumerate() {
-            let error = if twice.contains(&(topic.name.clone(), partition.partition_index)) {
-                ErrorCode::INVALID_REQUEST
-            } else if !is_known(partition.timestamp, version) {
-                ErrorCode::UNSUPPORTED_VERSION
-            } else {
-                match shard.partition_id(&topic.name, partition.partition_index) {
-                    Ok(id) => {
-                        works.push((id, partition.clone()));
-                        places.push((topic_at, at));
-                        ErrorCode::NONE
-                    }
-                    Err(error) => error,
+    for (topic_at, (name, topic)) in one_of_each(asked).into_iter().enumerate() {
+        let mut partitions = Vec::with_capacity(topic.len());
+        for (at, (index, partition)) in topic.into_iter().enumerate() {
+            let found = match partition {
+                None => Err(ErrorCode::INVALID_REQUEST),
+                Some(partition) if !is_known(partition.timestamp, version) => {
+                    Err(ErrorCode::UNSUPPORTED_VERSION)
                 }
+                Some(partition) => shard.partition_id(&name, index).map(|id| (id, partition)),
             };
-            partitions.push(refused(partition.partition_index, error));
+            let error = found.map(|work| {
+                works.push(work);
+                places.push((topic_at, at));
+            });
+            partitions.push(refused(index, error.err().unwrap_or(ErrorCode::NONE)));
         }
-        answer.topics.push(ListOffsetsTopicResponse { name: topic.name.clone(), partitions });
+        answer.topics.push(ListOffsetsTopicResponse { name, partitions });
     }
     let looking = shard.scatter(works, look_up);
     let has_epochs = version >= LEADER_EPOCHS_FROM;
@@ -65,18 +67,32 @@ pub(crate) fn handle(shard: &Rc<Shard>, _caller: &Caller, request: Request<ListO
     }))
 }
 
-fn named_twice(asked: &ListOffsetsRequest) -> HashSet<(String, i32)> {
-    let mut seen = HashSet::new();
-    let mut twice = HashSet::new();
-    for topic in &asked.topics {
-        for partition in &topic.partitions {
-            let name = (topic.name.clone(), partition.partition_index);
-            if !seen.insert(name.clone()) {
-                twice.insert(name);
-            }
+/// Kafka: an isolation level that does not exist is refused partition by partition, as they were asked.
+fn refused_whole(asked: &ListOffsetsRequest) -> ListOffsetsResponse {
+    let topics = asked.topics.iter().map(|topic| ListOffsetsTopicResponse {
+        name: topic.name.clone(),
+        partitions: topic
+            .partitions
+            .iter()
+            .map(|partition| refused(partition.partition_index, ErrorCode::UNKNOWN_SERVER_ERROR))
+            .collect(),
+    });
+    ListOffsetsResponse { topics: topics.collect(), ..ListOffsetsResponse::default() }
+}
+
+/// Each topic and each partition of it once; None for a partition that was asked for twice.
+type Once = BTreeMap<String, BTreeMap<i32, Option<ListOffsetsPartition>>>;
+
+fn one_of_each(asked: ListOffsetsRequest) -> Once {
+    let mut topics = Once::new();
+    for topic in asked.topics {
+        let seen = topics.entry(topic.name).or_default();
+        for partition in topic.partitions {
+            let index = partition.partition_index;
+            seen.entry(index).and_modify(|twice| *twice = None).or_insert(Some(partition));
         }
     }
-    twice
+    topics
 }
 
 fn is_known(timestamp: i64, version: i16) -> bool {
@@ -125,6 +141,8 @@ async fn find(
                 _ => log.offset_for_timestamp(timestamp).await,
             };
             match found.map_err(|error| error_code(&error))? {
+                // Kafka: where no record has a time, the first is the one with the greatest.
+                None if asked.timestamp == MAX_TIMESTAMP && !is_empty(&log) => earliest(&log, latest_epoch),
                 Some(found) if found.offset < Partition::high_watermark(&log) => {
                     (found.timestamp, found.offset, found.leader_epoch)
                 }
@@ -134,6 +152,10 @@ async fn find(
     };
     let partition_index = asked.partition_index;
     Ok(ListOffsetsPartitionResponse { partition_index, error_code: 0, timestamp, offset, leader_epoch })
+}
+
+fn is_empty(log: &Log) -> bool {
+    log.start_offset() >= Partition::high_watermark(log)
 }
 
 fn earliest(log: &Log, latest_epoch: i32) -> (i64, i64, i32) {

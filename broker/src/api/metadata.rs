@@ -2,7 +2,8 @@
 //!
 //! 1: null asks for all topics, an empty list for none. 4: auto-creation can be declined. 8: authorised
 //! operations (KIP-430). 10: topic ids (KIP-516). 12: topics can be asked by id. 13: top-level error.
-//! The answer that has a topic created is always UNKNOWN_TOPIC_OR_PARTITION: clients ask again.
+//! The answer that has a topic created is always UNKNOWN_TOPIC_OR_PARTITION: clients ask again. Where any topic
+//! is asked by id, names count for nothing, as in Kafka.
 
 use std::collections::HashSet;
 use std::rc::Rc;
@@ -24,6 +25,9 @@ use crate::shard::Shard;
 
 pub(crate) fn handle(shard: &Rc<Shard>, caller: &Caller, request: Request<MetadataRequest>) -> Reply {
     let (header, asked) = (request.header, request.body);
+    if let Some(error) = nonsense(&asked, header.version) {
+        return header.reply(&refused(&asked, error));
+    }
     let image = shard.image.borrow();
     let mut create = Vec::new();
     let topics = match &asked.topics {
@@ -32,11 +36,9 @@ pub(crate) fn handle(shard: &Rc<Shard>, caller: &Caller, request: Request<Metada
         Some(names) if names.is_empty() && header.version == 0 => {
             image.topics.iter().map(|topic| known(&image, caller, topic)).collect()
         }
-        Some(names) => {
-            // Kafka: a topic asked for twice is answered once. Else a small request has a huge answer.
-            let mut seen = HashSet::new();
-            let first = names.iter().filter(|asked| seen.insert((asked.topic_id, asked.name.as_deref())));
-            first.map(|asked| one(&image, caller, asked, &mut create)).collect()
+        Some(topics) => {
+            let topics = one_of_each(topics).into_iter();
+            topics.map(|topic| one(&image, caller, topic, &mut create)).collect()
         }
     };
     let listener = &*caller.listener;
@@ -74,6 +76,39 @@ pub(crate) fn handle(shard: &Rc<Shard>, caller: &Caller, request: Request<Metada
     header.reply(&answer)
 }
 
+/// Ids before version 12, or neither an id nor a name.
+fn nonsense(asked: &MetadataRequest, version: i16) -> Option<ErrorCode> {
+    let topics = asked.topics.as_deref().unwrap_or_default();
+    let by_id = topics.iter().any(|topic| !topic.topic_id.is_zero());
+    let is_nameless = topics.iter().any(|topic| topic.name.is_none());
+    match version {
+        ..12 => (by_id || is_nameless).then_some(ErrorCode::INVALID_REQUEST),
+        _ => (is_nameless && !by_id).then_some(ErrorCode::UNKNOWN_SERVER_ERROR),
+    }
+}
+
+fn refused(asked: &MetadataRequest, error: ErrorCode) -> MetadataResponse {
+    let topics = asked.topics.iter().flatten().map(|topic| MetadataResponseTopic {
+        error_code: error.0,
+        name: Some(topic.name.clone().unwrap_or_default()),
+        topic_id: topic.topic_id,
+        ..MetadataResponseTopic::default()
+    });
+    MetadataResponse { topics: topics.collect(), error_code: error.0, ..MetadataResponse::default() }
+}
+
+/// What is named twice counts once. Else a small request had a huge answer.
+fn one_of_each(topics: &[MetadataRequestTopic]) -> Vec<&MetadataRequestTopic> {
+    let by_id = topics.iter().any(|topic| !topic.topic_id.is_zero());
+    let mut seen = HashSet::with_capacity(topics.len());
+    let called = |topic: &MetadataRequestTopic| match by_id {
+        true => (topic.topic_id, None),
+        false => (Uuid::default(), topic.name.clone()),
+    };
+    let topics = topics.iter().filter(|topic| !by_id || !topic.topic_id.is_zero());
+    topics.filter(|topic| seen.insert(called(topic))).collect()
+}
+
 /// One topic asked for by name or id.
 fn one(
     image: &Image,
@@ -88,11 +123,9 @@ fn one(
         ..MetadataResponseTopic::default()
     };
     // Java's clients name a topic asked by id with an empty text, not null.
-    let by_id = !asked.topic_id.is_zero();
-    let Some(name) = asked.name.as_ref().filter(|_| !by_id) else {
+    let Some(name) = asked.name.as_ref().filter(|_| asked.topic_id.is_zero()) else {
         return match image.topics.by_id(asked.topic_id) {
             Some(topic) => known(image, caller, topic),
-            None if asked.topic_id.is_zero() => unknown(ErrorCode::UNKNOWN_SERVER_ERROR, None),
             None => unknown(ErrorCode::UNKNOWN_TOPIC_ID, None),
         };
     };
@@ -100,7 +133,6 @@ fn one(
         return known(image, caller, topic);
     }
     let mut missing = unknown(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, Some(name.clone()));
-    missing.topic_id = Uuid::default();
     if invalid_topic_name(name).is_none() {
         create.push(name.clone());
     } else {
@@ -162,3 +194,39 @@ fn auto_create(shard: &Rc<Shard>, mut names: Vec<String>) {
 
 /// Partitions that one request may have created by asking for topics that do not exist.
 const CREATED_PARTITIONS_MAX: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn topic(id: u8, name: Option<&str>) -> MetadataRequestTopic {
+        MetadataRequestTopic { topic_id: Uuid([id; 16]), name: name.map(str::to_owned) }
+    }
+
+    fn asked(topics: &[MetadataRequestTopic]) -> MetadataRequest {
+        MetadataRequest { topics: Some(topics.to_vec()), ..MetadataRequest::default() }
+    }
+
+    #[test]
+    fn each_topic_is_answered_once() {
+        let names = [topic(0, Some("a")), topic(0, Some("b")), topic(0, Some("a"))];
+        assert_eq!(one_of_each(&names), [&names[0], &names[1]]);
+        let mixed = [topic(1, None), topic(0, Some("a")), topic(2, Some("")), topic(1, Some("b"))];
+        assert_eq!(one_of_each(&mixed), [&mixed[0], &mixed[2]], "names count for nothing beside ids");
+    }
+
+    #[test]
+    fn requests_that_name_topics_wrongly_are_refused_whole() {
+        let by_id = asked(&[topic(1, None)]);
+        let nameless = asked(&[topic(0, Some("a")), topic(0, None)]);
+        for version in [10, 11] {
+            assert_eq!(nonsense(&by_id, version), Some(ErrorCode::INVALID_REQUEST));
+            assert_eq!(nonsense(&nameless, version), Some(ErrorCode::INVALID_REQUEST));
+        }
+        assert_eq!(nonsense(&by_id, 12), None);
+        assert_eq!(nonsense(&nameless, 12), Some(ErrorCode::UNKNOWN_SERVER_ERROR));
+        assert_eq!(nonsense(&asked(&[topic(0, Some(""))]), 9), None);
+        let answer = refused(&nameless, ErrorCode::INVALID_REQUEST);
+        assert_eq!((answer.topics.len(), answer.brokers.len(), answer.error_code), (2, 0, 42));
+    }
+}

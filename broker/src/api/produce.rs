@@ -110,9 +110,11 @@ fn write_answer(
     writer: &mut protocol::primitives::Writer,
 ) -> Result<(), EncodeError> {
     let asked = ProduceRequestView::parse(body, header.version).expect("parsed before");
-    let mut answer = ProduceResponseWriter::begin(writer, header.version, asked.topics().count())?;
+    // Kafka: a topic of which nothing was asked is not in the answer.
+    let topics = asked.topics().filter(|topic| topic.partitions.clone().next().is_some());
+    let mut answer = ProduceResponseWriter::begin(writer, header.version, topics.clone().count())?;
     let mut outcomes = outcomes.iter();
-    for topic in asked.topics() {
+    for topic in topics {
         answer.topic(topic.key, topic.partitions.clone().count())?;
         for (partition, outcome) in topic.partitions.zip(&mut outcomes) {
             let record_errors: Vec<_> = outcome.record_errors.iter().map(record_error).collect();

@@ -37,6 +37,20 @@ impl Outcome {
     }
 }
 
+impl Outcome {
+    /// Kafka: what the log refuses comes with its start, but for what is too large or broken.
+    fn of(self, log: &Log) -> Self {
+        let log_start_offset = match self.error {
+            ErrorCode::CORRUPT_MESSAGE
+            | ErrorCode::MESSAGE_TOO_LARGE
+            | ErrorCode::RECORD_LIST_TOO_LARGE
+            | ErrorCode::KAFKA_STORAGE_ERROR => -1,
+            _ => log.start_offset(),
+        };
+        Self { log_start_offset, ..self }
+    }
+}
+
 impl From<Refusal> for Outcome {
     fn from(refusal: Refusal) -> Self {
         let record_errors = refusal.records().iter().map(|one| (one.index, one.reason.to_string())).collect();
@@ -76,9 +90,7 @@ impl Partition {
         let batch = only_batch(records, version)?;
         let count = batch.count();
         let accepted = accept(batch, &settings.rules, now_ms, &mut self.home.decompressor.borrow_mut());
-        // Kafka: what the log refuses comes with its start, what the request's own check refuses without.
-        let log_start_offset = log.start_offset();
-        let batch = accepted.map_err(|refusal| Outcome { log_start_offset, ..refusal.into() })?;
+        let batch = accepted.map_err(|refusal| Outcome::from(refusal).of(log))?;
         let stamp = Stamp {
             leader_epoch: self.leader_epoch.get(),
             log_append_time: settings.rules.log_append_time.then_some(now_ms),
@@ -118,11 +130,7 @@ fn refused(error: &AppendError, log: &Log) -> Outcome {
         AppendError::NotNext { .. } | AppendError::NotABatch(_) => ErrorCode::INVALID_RECORD,
         AppendError::Storage(error) => error_code(error),
     };
-    Outcome {
-        message: Some(error.to_string()),
-        log_start_offset: log.start_offset(),
-        ..Outcome::refused(code)
-    }
+    Outcome { message: Some(error.to_string()), ..Outcome::refused(code) }.of(log)
 }
 
 fn outcome(durable: Result<(), Error>, appended: &Appended) -> Outcome {

@@ -21,7 +21,8 @@ use crate::promise::{Promise, Promised, promise};
 pub(crate) struct Read {
     pub(crate) id: PartitionId,
     pub(crate) ask: Ask,
-    pub(crate) bytes_max: usize,
+    /// None: less than nothing is asked for, which is refused where there is something to read.
+    pub(crate) bytes_max: Option<usize>,
     /// The high watermark up to which the fetch knows that there is too little; -1 at first.
     pub(crate) seen: i64,
 }
@@ -98,7 +99,10 @@ impl Shard {
         let mut found = Vec::with_capacity(reads.len());
         for (at, read) in reads {
             let one = match self.partition(read.id) {
-                Ok(partition) => partition.read(read.ask, read.bytes_max.min(left), left == bytes_max).await,
+                Ok(partition) => {
+                    let limit = read.bytes_max.map(|bytes| bytes.min(left));
+                    partition.read(read.ask, limit, left == bytes_max).await
+                }
                 Err(error) => Found::refused(error),
             };
             left = left.saturating_sub(one.bytes);
