@@ -61,6 +61,9 @@ def differing(a, b, path=""):
             for name in sorted(set(named[0]) | set(named[1])):
                 yield from differing(named[0].get(name, "(absent)"), named[1].get(name, "(absent)"), f"{path}.{name}")
             return
+        (a, left), (b, right) = without_piece(a), without_piece(b)
+        if left != right:
+            yield f"{path}.left over", left, right
         if len(a) != len(b):
             yield f"{path}.length", len(a), len(b)
         for at, (left, right) in enumerate(zip(a, b)):
@@ -77,6 +80,12 @@ def named_items(a, b):
             left, right = ({str(item[key]): item for item in side} for side in (a, b))
             return (left, right) if len(left) == len(a) and len(right) == len(b) else None
     return None
+
+
+def without_piece(items):
+    """Record data without the bytes behind its last whole batch, and how many those are."""
+    cut = bool(items) and isinstance(items[-1], dict) and "left over" in items[-1]
+    return (items[:-1], items[-1]["left over"]) if cut else (items, 0)
 
 
 def gist(path):

@@ -53,10 +53,20 @@ def wrong_epochs(b):
             found = _ask(b, version, me, epoch, note=f"epoch {epoch}")
             me = found if epoch == 0 and found else me
         _ask(b, version, me, 3, note="goes on")
-        for session in (12345, -1, 2147483647):
-            _ask(b, version, session, 1, note="an unknown session")
-            _ask(b, version, session, 0, [(one, [_part(0)])], "an unknown session, epoch 0")
-            _ask(b, version, session, -1, [(one, [_part(0)])], "an unknown session, closed")
+        for session in (12345, -1, 2147483639):
+            _unknown(b, version, session, one)
+
+
+def largest_id(b):
+    one, _ = _two(b)
+    for version in (7, 17):
+        _unknown(b, version, 2147483647, one)
+
+
+def _unknown(b, version, session, topic):
+    _ask(b, version, session, 1, note="an unknown session")
+    _ask(b, version, session, 0, [(topic, [_part(0)])], "an unknown session, epoch 0")
+    _ask(b, version, session, -1, [(topic, [_part(0)])], "an unknown session, closed")
 
 
 def none(b):
