@@ -3,9 +3,15 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
+use protocol::api_key::ApiKey;
+use storage::log::Flushed;
+
 pub(crate) mod histogram;
 
 use histogram::Histogram;
+
+/// Where requests of an API that does not exist are counted.
+const UNKNOWN_API: i16 = -1;
 
 /// A number that only grows.
 #[derive(Debug, Default)]
@@ -42,8 +48,20 @@ pub(crate) struct Metrics {
     pub(crate) produced_bytes: Counter,
     pub(crate) produced_records: Counter,
     pub(crate) fetched_bytes: Counter,
+    /// Of all connections, whatever they said.
+    pub(crate) received_bytes: Counter,
+    pub(crate) sent_bytes: Counter,
     /// From a batch's append until it is on stable storage.
     durable_ns: RefCell<Histogram>,
+    flushes: RefCell<Flushes>,
+}
+
+/// Group commits: one write to a log, of all that had gathered.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Flushes {
+    pub(crate) batches: Histogram,
+    pub(crate) bytes: Histogram,
+    pub(crate) took_ns: Histogram,
 }
 
 /// One request on its way.
@@ -55,9 +73,10 @@ pub(crate) struct Timing {
 }
 
 impl Metrics {
-    /// `frame` starts with the API's key.
+    /// `frame` starts with the API's key. All that are unknown count as one, or a client could make up series.
     pub(crate) fn request_began(&self, frame: &[u8], now_ns: u64) -> Timing {
-        let api = frame.first_chunk::<2>().map_or(-1, |key| i16::from_be_bytes(*key));
+        let key = frame.first_chunk::<2>().map_or(UNKNOWN_API, |key| i16::from_be_bytes(*key));
+        let api = if ApiKey::from_i16(key).is_some() { key } else { UNKNOWN_API };
         Timing { api, request_bytes: frame.len() as u32, began_ns: now_ns }
     }
 
@@ -74,6 +93,16 @@ impl Metrics {
         self.durable_ns.borrow_mut().record(took_ns);
     }
 
+    /// A write to a log is on stable storage. One that failed carried nothing and does not count.
+    pub(crate) fn flushed(&self, flushed: Flushed, took_ns: u64) {
+        if flushed.batches > 0 {
+            let mut flushes = self.flushes.borrow_mut();
+            flushes.batches.record(flushed.batches.into());
+            flushes.bytes.record(flushed.bytes);
+            flushes.took_ns.record(took_ns);
+        }
+    }
+
     /// A copy for the control thread.
     pub(crate) fn snapshot(&self) -> Snapshot {
         Snapshot {
@@ -85,8 +114,11 @@ impl Metrics {
                 Value::counter("produced_records", "Records appended for clients", &self.produced_records),
                 Value::counter("produced_bytes", "Bytes appended for clients", &self.produced_bytes),
                 Value::counter("fetched_bytes", "Record bytes given to clients", &self.fetched_bytes),
+                Value::counter("received_bytes", "Bytes that came from clients", &self.received_bytes),
+                Value::counter("sent_bytes", "Bytes that went to clients", &self.sent_bytes),
             ],
             durable_ns: self.durable_ns.borrow().clone(),
+            flushes: self.flushes.borrow().clone(),
         }
     }
 }
@@ -97,6 +129,7 @@ pub(crate) struct Snapshot {
     pub(crate) apis: BTreeMap<i16, ApiMetrics>,
     pub(crate) values: Vec<Value>,
     pub(crate) durable_ns: Histogram,
+    pub(crate) flushes: Flushes,
 }
 
 /// One named number of a snapshot.

@@ -147,7 +147,9 @@ impl Partition {
             Class::Append,
             Box::pin(async move {
                 while log.needs_flush() {
-                    log.flush().await;
+                    let began_ns = host().now_ns();
+                    let flushed = log.flush_once().await;
+                    this.home.metrics.flushed(flushed, host().now_ns() - began_ns);
                 }
                 this.flushing.set(false);
                 this.upkeep(&log);

@@ -31,6 +31,7 @@ pub(crate) use self::append::Facts;
 pub use self::append::{AppendError, Appended, Offsets, Stamp};
 pub use self::end::Removal;
 pub(crate) use self::files::{read_aborted, read_indexes};
+pub use self::flush::Flushed;
 pub use self::lookup::Timestamped;
 pub use self::read::{ReadOutcome, Slices};
 use self::waiting::Waiting;

@@ -7,7 +7,7 @@ mod world;
 use std::rc::Rc;
 
 use storage::disk::memory::{MemoryDisk, Operation};
-use storage::log::{AppendError, LogConfig, Offsets, ReadOutcome, Stamp};
+use storage::log::{AppendError, Flushed, Log, LogConfig, Offsets, ReadOutcome, Stamp};
 use storage::{Error, cache::TailCache};
 use world::{NOW_MS, World, batch, stamp, stamped};
 
@@ -52,6 +52,24 @@ fn nothing_is_seen_before_it_is_durable() {
     assert_eq!(log.durable_offset(), 2);
     assert!(world.disk.is_durable("topic-3/00000000000000000000.log"));
     assert_eq!(world.read(&log, 0, 1000).unwrap().next_offset, 2);
+}
+
+#[test]
+fn a_flush_tells_what_it_carried() {
+    let world = World::new(1);
+    let log = world.open(None);
+    let flush_once = |log: &Rc<Log>| world.executor.block_on(log.flush_once());
+    assert_eq!(flush_once(&log), Flushed::default());
+    // The second finds no room in the first one's buffer and takes its place.
+    for bytes in [10, 5000, 10] {
+        log.append(&batch(1, bytes, 0), stamp(), NOW_MS).unwrap();
+    }
+    assert_eq!(flush_once(&log), Flushed { batches: 3, bytes: 8192 });
+    assert!(!log.needs_flush());
+    log.append(&batch(1, 10, 0), stamp(), NOW_MS).unwrap();
+    // The block that was begun is written again.
+    assert_eq!(flush_once(&log), Flushed { batches: 1, bytes: 4096 });
+    assert_eq!(log.durable_offset(), 4);
 }
 
 #[test]
@@ -164,7 +182,7 @@ fn log_closed_in_order_opens_without_touching_the_disk() {
     let world = World::with(1, small_segments());
     let log = world.open(None);
     let mut expected = Vec::new();
-    let mut append = |log: &Rc<storage::log::Log>, count: usize| {
+    let mut append = |log: &Rc<Log>, count: usize| {
         for at in 0..count {
             let batch = batch(2, 300 + at, at as i64);
             let appended = world.append(log, &batch);
@@ -223,7 +241,7 @@ fn segments_roll_by_size_time_and_offsets() {
     let config = LogConfig { segment_bytes: 1000, segment_ms: 5000, ..LogConfig::default() };
     let world = World::with(1, config);
     let log = world.open(None);
-    let bases = |log: &storage::log::Log| log.segments().iter().map(|s| s.base_offset).collect::<Vec<_>>();
+    let bases = |log: &Log| log.segments().iter().map(|s| s.base_offset).collect::<Vec<_>>();
     world.append(&log, &batch(1, 400, 10));
     world.append(&log, &batch(1, 400, 5010));
     assert_eq!(bases(&log), [0], "neither too large nor too old");
@@ -334,7 +352,7 @@ fn appends_hit_space_that_was_written_before() {
 
 #[test]
 fn idle_log_takes_little_memory() {
-    let size = size_of::<storage::log::Log>();
+    let size = size_of::<Log>();
     assert!(size <= 700, "{size} bytes");
     let disk = MemoryDisk::new(1);
     assert_eq!(disk.paths().len(), 0);

@@ -46,6 +46,20 @@ pub trait Host {
     fn adopt(&self, socket: Socket) -> io::Result<Rc<dyn Conn>>;
     /// The data directories, in configured order.
     fn disks(&self) -> Vec<Rc<dyn Disk>>;
+    /// What waits for this core and its disks right now.
+    fn load(&self) -> Load;
+}
+
+/// What waits, counted when asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Load {
+    /// Jobs sent to this core that have not run.
+    pub mailbox: usize,
+    /// Reads and writes of files that are under way: in this core's ring, or on the helper threads, which
+    /// all cores share and the first core answers for.
+    pub transfers: usize,
+    /// Those that wait for their turn.
+    pub transfers_waiting: usize,
 }
 
 /// A listening socket.

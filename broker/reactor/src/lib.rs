@@ -19,5 +19,5 @@ mod seat;
 mod socket;
 mod sys;
 
-pub use host::{Conn, Host, Job, Listener, Socket, host};
+pub use host::{Conn, Host, Job, Listener, Load, Socket, host};
 pub use machine::{CorePlan, Found, Handle, Kind, Machine, Pin, Plan, Shares, start};

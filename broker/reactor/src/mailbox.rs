@@ -46,6 +46,11 @@ impl Mailbox {
         true
     }
 
+    /// Jobs that have not run.
+    pub(crate) fn len(&self) -> usize {
+        self.jobs.len()
+    }
+
     /// The receiver is awake for another reason: nobody need ring.
     pub(crate) fn end_wait(&self) {
         self.waiting.store(false, Ordering::Relaxed);

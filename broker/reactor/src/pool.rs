@@ -80,6 +80,12 @@ impl Pool {
         })
     }
 
+    /// Jobs under way, and waiting.
+    pub(crate) fn load(&self) -> (usize, usize) {
+        let state = lock(&self.shared.state);
+        (state.threads - state.idle, state.queue.len())
+    }
+
     /// Runs `job`, which must not panic, on a helper thread.
     pub(crate) fn spawn(&self, job: Job) {
         let mut state = lock(&self.shared.state);

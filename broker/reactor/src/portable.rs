@@ -19,7 +19,7 @@ use tokio::task::{LocalSet, spawn_local, yield_now};
 use self::conn::{Accepting, Connected};
 use crate::blocking::Directory;
 use crate::clock;
-use crate::host::{Conn, Host, Job, Listener, Socket, clear_host, set_host};
+use crate::host::{Conn, Host, Job, Listener, Load, Socket, clear_host, set_host};
 use crate::mailbox::{Bell, Mailbox};
 use crate::seat::Seat;
 use crate::socket;
@@ -170,5 +170,11 @@ impl Host for Portable {
 
     fn disks(&self) -> Vec<Rc<dyn Disk>> {
         self.disks.clone()
+    }
+
+    fn load(&self) -> Load {
+        let (transfers, transfers_waiting) =
+            if self.seat.core == 0 { self.seat.shared.files.load() } else { (0, 0) };
+        Load { mailbox: self.seat.mailbox().len(), transfers, transfers_waiting }
     }
 }

@@ -37,7 +37,7 @@ use self::tasks::{Counted, Due};
 use self::timers::Timers;
 use crate::blocking::Directory;
 use crate::clock;
-use crate::host::{Conn, Host, Job, Listener, Socket, clear_host, set_host};
+use crate::host::{Conn, Host, Job, Listener, Load, Socket, clear_host, set_host};
 use crate::mailbox::Mailbox;
 use crate::seat::{Guarded, Seat};
 use crate::socket;
@@ -222,6 +222,11 @@ impl Host for Ring {
 
     fn disks(&self) -> Vec<Rc<dyn Disk>> {
         self.disks.clone()
+    }
+
+    fn load(&self) -> Load {
+        let (transfers, transfers_waiting) = self.driver.load();
+        Load { mailbox: self.seat.mailbox().len(), transfers, transfers_waiting }
     }
 }
 

@@ -1,12 +1,12 @@
-//! The cores' metrics in the text format of Prometheus: one series per core, so that an uneven load
+//! The cores' metrics in the text format of OpenMetrics 1.0: one series per core, so that an uneven load
 //! shows; sums are the scraper's business.
 
 use std::fmt::Write;
 
 use protocol::api_key::ApiKey;
 
-use crate::metrics::Snapshot;
 use crate::metrics::histogram::Histogram;
+use crate::metrics::{ApiMetrics, Snapshot};
 
 /// Upper bounds in nanoseconds: 50 us to 5 s.
 const LATENCY_BOUNDS_NS: [u64; 14] = [
@@ -26,51 +26,107 @@ const LATENCY_BOUNDS_NS: [u64; 14] = [
     5_000_000_000,
 ];
 const NS_PER_SECOND: f64 = 1e9;
+/// Where buckets end, so that a bound counts exactly those at or below it.
+const BATCHES_BOUNDS: [u64; 10] = [1, 3, 7, 15, 31, 63, 127, 255, 511, 1023];
+/// As above: a write of 4 KiB is at most 8191 bytes, one of 8 KiB at most 16383.
+const BYTES_BOUNDS: [u64; 11] =
+    [8191, 16_383, 32_767, 65_535, 131_071, 262_143, 524_287, 1_048_575, 2_097_151, 4_194_303, 8_388_607];
 
 pub(crate) fn text(cores: &[Option<Snapshot>]) -> String {
     let mut out = String::new();
     requests(&mut out, cores);
     values(&mut out, cores);
-    let name = "millstream_durable_seconds";
-    family(&mut out, name, "histogram", "From a batch's append until it is on stable storage");
-    for (core, snapshot) in answered(cores) {
-        let labels = format!("core=\"{core}\"");
-        histogram(&mut out, name, &labels, &snapshot.durable_ns, &LATENCY_BOUNDS_NS, NS_PER_SECOND);
+    for histogram in &HISTOGRAMS {
+        family(&mut out, histogram.name, "histogram", histogram.help);
+        for (core, snapshot) in answered(cores) {
+            let labels = format!("core=\"{core}\"");
+            let Shown { name, of, bounds, unit, .. } = histogram;
+            series(&mut out, name, &labels, of(snapshot), bounds, *unit);
+        }
     }
     out.push_str("# EOF\n");
     out
 }
 
+/// A histogram of a core.
+struct Shown {
+    name: &'static str,
+    help: &'static str,
+    of: fn(&Snapshot) -> &Histogram,
+    bounds: &'static [u64],
+    /// How many of what is counted make one of what is shown.
+    unit: f64,
+}
+
+const HISTOGRAMS: [Shown; 4] = [
+    Shown {
+        name: "millstream_durable_seconds",
+        help: "From a batch's append until it is on stable storage",
+        of: |snapshot| &snapshot.durable_ns,
+        bounds: &LATENCY_BOUNDS_NS,
+        unit: NS_PER_SECOND,
+    },
+    Shown {
+        name: "millstream_flush_seconds",
+        help: "How long a write to a log took until it was on stable storage",
+        of: |snapshot| &snapshot.flushes.took_ns,
+        bounds: &LATENCY_BOUNDS_NS,
+        unit: NS_PER_SECOND,
+    },
+    Shown {
+        name: "millstream_flush_batches",
+        help: "Batches that went to stable storage together",
+        of: |snapshot| &snapshot.flushes.batches,
+        bounds: &BATCHES_BOUNDS,
+        unit: 1.0,
+    },
+    Shown {
+        name: "millstream_flush_bytes",
+        help: "Bytes that went to stable storage together, in whole blocks",
+        of: |snapshot| &snapshot.flushes.bytes,
+        bounds: &BYTES_BOUNDS,
+        unit: 1.0,
+    },
+];
+
 fn answered(cores: &[Option<Snapshot>]) -> impl Iterator<Item = (usize, &Snapshot)> {
     cores.iter().enumerate().filter_map(|(core, snapshot)| snapshot.as_ref().map(|snapshot| (core, snapshot)))
 }
 
+/// What comes before a family's samples. A name that ends with a unit has it.
 fn family(out: &mut String, name: &str, kind: &str, help: &str) {
-    let _ = writeln!(out, "# TYPE {name} {kind}\n# HELP {name} {help}");
+    let _ = writeln!(out, "# TYPE {name} {kind}");
+    if let Some(unit) = ["seconds", "bytes"].iter().find(|unit| name.ends_with(&format!("_{unit}"))) {
+        let _ = writeln!(out, "# UNIT {name} {unit}");
+    }
+    let _ = writeln!(out, "# HELP {name} {help}");
 }
 
+type Count = fn(&ApiMetrics) -> u64;
+
 fn requests(out: &mut String, cores: &[Option<Snapshot>]) {
-    let name = "millstream_request_bytes";
-    family(out, name, "counter", "Bytes of requests, by API");
-    each_api(out, cores, |out, labels, api| {
-        let _ = writeln!(out, "{name}_total{{{labels}}} {}", api.request_bytes);
-    });
-    let name = "millstream_response_bytes";
-    family(out, name, "counter", "Bytes of answers, by API");
-    each_api(out, cores, |out, labels, api| {
-        let _ = writeln!(out, "{name}_total{{{labels}}} {}", api.response_bytes);
-    });
+    let counters: [(&str, &str, Count); 3] = [
+        ("millstream_requests", "Requests answered, by API", |api| api.requests),
+        ("millstream_request_bytes", "Bytes of requests, by API", |api| api.request_bytes),
+        ("millstream_response_bytes", "Bytes of answers, by API", |api| api.response_bytes),
+    ];
+    for (name, help, count) in counters {
+        family(out, name, "counter", help);
+        each_api(out, cores, |out, labels, api| {
+            let _ = writeln!(out, "{name}_total{{{labels}}} {}", count(api));
+        });
+    }
     let name = "millstream_request_latency_seconds";
     family(out, name, "histogram", "From the whole request read to its answer written, by API");
     each_api(out, cores, |out, labels, api| {
-        histogram(out, name, labels, &api.latency_ns, &LATENCY_BOUNDS_NS, NS_PER_SECOND);
+        series(out, name, labels, &api.latency_ns, &LATENCY_BOUNDS_NS, NS_PER_SECOND);
     });
 }
 
 fn each_api(
     out: &mut String,
     cores: &[Option<Snapshot>],
-    mut line: impl FnMut(&mut String, &str, &crate::metrics::ApiMetrics),
+    mut line: impl FnMut(&mut String, &str, &ApiMetrics),
 ) {
     for (core, snapshot) in answered(cores) {
         for (key, api) in &snapshot.apis {
@@ -95,16 +151,21 @@ fn values(out: &mut String, cores: &[Option<Snapshot>]) {
     }
 }
 
-fn histogram(out: &mut String, name: &str, labels: &str, histogram: &Histogram, bounds: &[u64], unit: f64) {
+fn series(out: &mut String, name: &str, labels: &str, histogram: &Histogram, bounds: &[u64], unit: f64) {
     for bound in bounds {
-        let _ = writeln!(
-            out,
-            "{name}_bucket{{{labels},le=\"{}\"}} {}",
-            *bound as f64 / unit,
-            histogram.at_most(*bound)
-        );
+        let le = number(*bound as f64 / unit);
+        let _ = writeln!(out, "{name}_bucket{{{labels},le=\"{le}\"}} {}", histogram.at_most(*bound));
     }
     let _ = writeln!(out, "{name}_bucket{{{labels},le=\"+Inf\"}} {}", histogram.count());
-    let _ = writeln!(out, "{name}_sum{{{labels}}} {}", histogram.sum() as f64 / unit);
     let _ = writeln!(out, "{name}_count{{{labels}}} {}", histogram.count());
+    let _ = writeln!(out, "{name}_sum{{{labels}}} {}", number(histogram.sum() as f64 / unit));
 }
+
+/// As OpenMetrics wants a bound: `1.0`, never `1`.
+fn number(value: f64) -> String {
+    let text = value.to_string();
+    if text.contains('.') { text } else { text + ".0" }
+}
+
+#[cfg(test)]
+mod tests;

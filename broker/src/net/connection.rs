@@ -78,6 +78,7 @@ async fn read_requests(
         if read == 0 {
             return Ok(());
         }
+        shard.metrics.received_bytes.add(read as u64);
         connection.active_ns.set(host().now_ns());
         reserve =
             if read == room { (reserve * 2).min(READ_BYTES_MAX) } else { (reserve / 2).max(READ_BYTES_MIN) };
@@ -121,6 +122,7 @@ async fn write_answers(shard: Rc<Shard>, connection: Rc<Connection>, replies: Sh
                 }
                 let now_ns = host().now_ns();
                 connection.active_ns.set(now_ns);
+                shard.metrics.sent_bytes.add(batch.bytes() as u64);
                 for (timing, bytes) in &batch.timings {
                     shard.metrics.request_ended(timing, *bytes, now_ns);
                 }

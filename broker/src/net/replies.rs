@@ -57,6 +57,12 @@ pub(crate) struct Batch {
     held_bytes: usize,
 }
 
+impl Batch {
+    pub(crate) fn bytes(&self) -> usize {
+        self.timings.iter().map(|(_, bytes)| bytes).sum()
+    }
+}
+
 impl Replies {
     /// Waits until another request may be handled: back-pressure instead of growth.
     pub(crate) async fn room(&self) {

@@ -110,7 +110,15 @@ pub(crate) fn measure(shard: &Shard) -> Snapshot {
     let mut snapshot = shard.metrics.snapshot();
     let open = shard.partitions.borrow().values().filter_map(|partition| partition.log()).collect::<Vec<_>>();
     let log_bytes = open.iter().map(|log| log.size_bytes()).sum();
+    let load = host().load();
     snapshot.values.extend([
+        Value::gauge("mailbox_jobs", "Jobs sent to this core that have not run", load.mailbox as u64),
+        Value::gauge("disk_transfers", "File reads and writes under way", load.transfers as u64),
+        Value::gauge(
+            "disk_transfers_waiting",
+            "File reads and writes that wait for their turn",
+            load.transfers_waiting as u64,
+        ),
         Value::gauge("connections", "Open connections", shard.connections.len() as u64),
         Value::gauge("open_logs", "Logs that are open", open.len() as u64),
         Value::gauge("log_bytes", "Bytes of the open logs", log_bytes),

@@ -21,6 +21,14 @@ use crate::format::SegmentFile;
 use crate::segment::Mark;
 use crate::segment::writer::Flight;
 
+/// What one flight carried: nothing, if it failed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Flushed {
+    pub batches: u32,
+    /// Whole blocks, as they were written.
+    pub bytes: u64,
+}
+
 impl Log {
     /// Whether something was appended that no running flush will write. If so, spawn [`Self::flush`].
     pub fn needs_flush(&self) -> bool {
@@ -34,24 +42,31 @@ impl Log {
     pub fn flush(self: &Rc<Self>) -> LocalFuture<'static, ()> {
         let log = Rc::clone(self);
         Box::pin(async move {
-            if !log.state.borrow().is_flushing {
-                log.write_all_pending().await;
+            while log.needs_flush() {
+                log.write_once().await;
             }
         })
     }
 
-    async fn write_all_pending(&self) {
+    /// The first step of [`Self::flush`] and, repeated while [`Self::needs_flush`], all of it: one flight, and
+    /// what it carried. For whoever wants to know how long each took.
+    pub fn flush_once(self: &Rc<Self>) -> LocalFuture<'static, Flushed> {
+        let log = Rc::clone(self);
+        Box::pin(async move { if log.needs_flush() { log.write_once().await } else { Flushed::default() } })
+    }
+
+    async fn write_once(&self) -> Flushed {
         let turn = Turn::begin(self);
-        while let Some(base_offset) = self.next_to_write() {
-            if let Err(error) = self.write_segment(base_offset).await {
-                if is_full(&error) {
-                    self.take_back().await;
-                } else {
-                    self.fence(&error);
-                }
+        let mut flushed = Flushed::default();
+        if let Some(base_offset) = self.next_to_write() {
+            match self.write_segment(base_offset).await {
+                Ok(written) => flushed = written,
+                Err(error) if is_full(&error) => self.take_back().await,
+                Err(error) => self.fence(&error),
             }
         }
         turn.end();
+        flushed
     }
 
     fn next_to_write(&self) -> Option<i64> {
@@ -59,12 +74,14 @@ impl Log {
         if state.fence.is_some() { None } else { state.first_dirty() }
     }
 
-    async fn write_segment(&self, base_offset: i64) -> Result<(), Error> {
+    async fn write_segment(&self, base_offset: i64) -> Result<Flushed, Error> {
         let file = self.file_to_write(base_offset).await?;
         self.waiting.until(|| !self.state.borrow().is_zeroing_ahead(base_offset)).await;
         // Order: taken off at the last moment, so that all who came meanwhile are on board.
         let flight = self.state.borrow_mut().take_off(base_offset);
-        let Some(flight) = flight else { return Ok(()) };
+        let Some(flight) = flight else { return Ok(Flushed::default()) };
+        let bytes = flight.writes.iter().map(|(_, data)| data.len() as u64).sum();
+        let flushed = Flushed { batches: flight.batches, bytes };
         let sync = match self.config().durability {
             Durability::Synced => Sync::Durable,
             Durability::Written => Sync::Later,
@@ -72,7 +89,7 @@ impl Log {
         let written = write_together(&*file, &flight.writes, sync).await;
         written.map_err(|error| Error::io(&self.path(base_offset, SegmentFile::Log), error))?;
         self.land(base_offset, flight, sync == Sync::Durable);
-        Ok(())
+        Ok(flushed)
     }
 
     /// All of a flight is written: readers may see it, and those who wait are told.

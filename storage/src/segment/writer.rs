@@ -57,6 +57,7 @@ struct Pending {
     first: Place,
     /// What follows its last batch.
     next_offset: i64,
+    batches: u32,
     /// The segment's, up to there.
     latest: Latest,
 }
@@ -70,6 +71,7 @@ pub(crate) struct Flight {
     /// Where the file's content ends when all of it is written.
     pub(crate) end: Place,
     pub(crate) latest: Latest,
+    pub(crate) batches: u32,
 }
 
 impl Tail {
@@ -103,6 +105,7 @@ impl Tail {
         let pending = self.pending.back_mut().expect("just made room");
         pending.buffer.extend(batch);
         pending.next_offset = next_offset;
+        pending.batches += 1;
         let begin = self.end;
         let bytes = u32::try_from(batch.len()).expect("a batch fits its segment");
         self.end = Place { position: begin.position + bytes, offset: next_offset };
@@ -126,12 +129,14 @@ impl Tail {
         let head = (self.end.position - start) as usize;
         let mut buffer = disk.buffer((head + batch_bytes).max(self.buffer_bytes()));
         let mut first = self.block_first;
+        let mut batches = 0;
         match (self.pending.back(), &self.partial) {
             (Some(last), _) => {
                 buffer.extend(&last.buffer.as_ref()[(start - last.start) as usize..]);
                 if last.start == start {
                     // It filled no whole block: there is nothing of it that the new one does not hold.
                     first = last.first;
+                    batches = last.batches;
                     self.pending.pop_back();
                 }
             }
@@ -147,6 +152,7 @@ impl Tail {
             start,
             first,
             next_offset: self.end.offset,
+            batches,
             latest: Latest::NONE,
         });
     }
@@ -193,7 +199,8 @@ impl Tail {
         let end = Place { position: end_position, offset: last.next_offset };
         let latest = last.latest;
         let (writes, chunks) = (Vec::with_capacity(taken.len()), Vec::with_capacity(taken.len()));
-        let mut flight = Flight { writes, chunks, end, latest };
+        let batches = taken.iter().map(|pending| pending.batches).sum();
+        let mut flight = Flight { writes, chunks, end, latest, batches };
         let last = taken.len() - 1;
         for (at, pending) in taken.into_iter().enumerate() {
             self.freeze(pending, at == last, &mut flight);

@@ -146,6 +146,13 @@ impl Driver {
         Pending { driver: self.clone(), key, cancel: false }
     }
 
+    /// Transfers under way, and waiting for their turn.
+    pub(super) fn load(&self) -> (usize, usize) {
+        let state = self.state.borrow();
+        let waiting = state.lanes.iter().map(|lane| lane.waiting.len()).sum();
+        (state.transfers - waiting, waiting)
+    }
+
     fn insert(&self, body: Body) -> usize {
         self.state.borrow_mut().ops.insert(Op { body, waker: None, dropped: false })
     }
