@@ -17,7 +17,7 @@ use crate::net::listener::{accept_all, open};
 use crate::partition::home::Home;
 use crate::partition::leftovers;
 use crate::shard::catalogues::LastStop;
-use crate::shard::{self, Shard, chores, here};
+use crate::shard::{self, Shard, chores, here, unsynced};
 
 pub(crate) mod banner;
 pub(crate) mod data_dirs;
@@ -120,14 +120,19 @@ async fn core(start: Arc<Start>) {
 /// Core 0: ports, metadata, and when all is there, clients.
 async fn lead(shard: &Rc<Shard>, start: &Start) -> Result<Vec<Listening>, ServerError> {
     let metadata = |error: ControllerError| ServerError::Metadata(error.to_string());
+    let storage = |error: storage::Error| ServerError::Metadata(error.to_string());
     // Order: bound before the registration, which says on which ports. Whoever connects already is served later.
     let listening = bind(shard).await?;
-    prepare_logs(shard).await.map_err(|error| ServerError::Metadata(error.to_string()))?;
+    prepare_logs(shard).await.map_err(storage)?;
     let ports: Vec<u16> = listening.iter().map(|it| it.addresses[0].port()).collect();
     let node = Node::of(&start.config, &ports, &start.identity.cluster_id, &start.identity.directory_ids);
     let (controller, replayed) = Controller::open(&shard.homes[0], &node).await.map_err(metadata)?;
+    // Order: the epochs' rise is durable before the marker that asks for it goes.
+    let (disk, durability) = (&*shard.homes[0].disk, shard.homes[0].durability);
+    let left_behind = unsynced::left_behind(disk).await.map_err(storage)?;
     let removed = replayed.removed_topics();
-    shard.take_office(controller, replayed, &node).await.map_err(metadata)?;
+    shard.take_office(controller, replayed, &node, left_behind).await.map_err(metadata)?;
+    unsynced::begin(disk, durability, left_behind).await.map_err(storage)?;
     for home in &shard.homes {
         let cleared = leftovers::clear(home.disk.clone(), &removed).await;
         cleared.map_err(|error| ServerError::DataDir(error.to_string()))?;

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use cluster::metadata::Image;
 use protocol::fetch::FetchResponseWriter;
+use protocol::ids::Uuid;
 use reactor::{Listener, host};
 
 use crate::config::Config;
@@ -16,6 +17,7 @@ use crate::controller::Controller;
 use crate::metrics::Metrics;
 use crate::partition::Partition;
 use crate::partition::home::Home;
+use crate::partition::settings::TopicSettings;
 use crate::promise::{Promise, promise};
 
 pub(crate) mod budget;
@@ -30,6 +32,7 @@ pub(crate) mod producer_ids;
 pub(crate) mod publish;
 pub(crate) mod reads;
 pub(crate) mod scatter;
+pub(crate) mod unsynced;
 
 use budget::ReadBudget;
 use connections::{Connections, Dealt};
@@ -47,6 +50,8 @@ pub(crate) struct Shard {
     /// This core's copy of what the cluster has decided; every core applies the same records.
     pub(crate) image: RefCell<Image>,
     pub(crate) partitions: RefCell<HashMap<PartitionId, Rc<Partition>>>,
+    /// Settings of topics, each worked out when one of its partitions is first asked for.
+    pub(crate) topic_settings: RefCell<HashMap<Uuid, Rc<TopicSettings>>>,
     pub(crate) homes: Vec<Rc<Home>>,
     pub(crate) connections: Connections,
     /// Sockets of this core, each with the index of its listener, until clients are let in.
@@ -84,6 +89,7 @@ impl Shard {
             cores,
             image: RefCell::new(Image::new(cluster_id)),
             partitions: RefCell::default(),
+            topic_settings: RefCell::default(),
             homes,
             connections: Connections::default(),
             bound: RefCell::default(),

@@ -10,8 +10,9 @@ mod wire;
 use protocol::messages::{
     DescribeClusterRequest, DescribeClusterResponse, MetadataRequest, MetadataResponse,
 };
+use protocol::records::compression::Codec;
 use started::{Folder, Started, refused};
-use wire::Wire;
+use wire::{Wire, batch_of};
 
 const OWN_LISTENER: &str = "
 listeners = 'PLAINTEXT://127.0.0.1:0'
@@ -65,6 +66,68 @@ fn what_comes_to_a_cores_own_listener_is_served_there() {
     let mut dealt: Vec<_> = (0..5).map(|_| Wire::connect(listening[0])).collect();
     dealt.iter_mut().for_each(|wire| assert_eq!(ask(wire).brokers.len(), 1));
     assert_eq!(broker.connections(), [5, 5]);
+}
+
+#[test]
+fn metrics_are_served_as_what_they_are() {
+    let folder = Folder::new("metrics");
+    let broker = Started::on(&folder, OWN_LISTENER);
+    let mut wire = Wire::connect(broker.listening()[0]);
+    wire.create_topic("t", 2);
+    for index in [0, 1] {
+        assert_eq!(wire.produce("t", index, &batch_of(Codec::None, b"x")).error_code, 0);
+    }
+    let (head, body) = broker.metrics();
+    let head = head.to_lowercase();
+    assert!(
+        head.contains("content-type: application/openmetrics-text; version=1.0.0; charset=utf-8"),
+        "{head}"
+    );
+    assert!(body.ends_with("\n# EOF\n"), "{body}");
+    // Neighbouring partitions live on different cores, and each wrote once.
+    for line in [
+        "millstream_flush_batches_count{core=\"0\"} 1\n",
+        "millstream_flush_batches_count{core=\"1\"} 1\n",
+        "millstream_flush_bytes_sum{core=\"0\"} 4096.0\n",
+        "millstream_requests_total{core=\"0\",request=\"Produce\"} 2\n",
+        "millstream_disk_transfers_waiting{core=\"1\"} 0\n",
+        "millstream_mailbox_jobs{core=\"0\"} ",
+        "millstream_received_bytes_total{core=\"0\"} ",
+    ] {
+        assert!(body.contains(line), "no {line} in {body}");
+    }
+}
+
+#[test]
+fn leader_epochs_rise_only_where_records_may_be_gone() {
+    let folder = Folder::new("epochs");
+    let settings =
+        |durability| format!("listeners = 'PLAINTEXT://127.0.0.1:0'\ndurability = '{durability}'\n");
+    let epochs = |broker: &Started| -> Vec<i32> {
+        let metadata: MetadataResponse = Wire::connect(broker.listening()[0])
+            .ask(12, &MetadataRequest { topics: None, ..Default::default() });
+        metadata.topics[0].partitions.iter().map(|partition| partition.leader_epoch).collect()
+    };
+    let broker = Started::on(&folder, &settings("written"));
+    let mut wire = Wire::connect(broker.listening()[0]);
+    wire.create_topic("t", 3);
+    assert_eq!(wire.produce("t", 0, &batch_of(Codec::None, b"x")).error_code, 0);
+    assert_eq!(epochs(&broker), [0; 3]);
+    broker.stop();
+    let broker = Started::on(&folder, &settings("written"));
+    assert_eq!(epochs(&broker), [0; 3], "a clean stop has synced all");
+    drop(broker);
+    let broker = Started::on(&folder, &settings("written"));
+    assert_eq!(epochs(&broker), [1; 3], "killed");
+    drop(broker);
+    let broker = Started::on(&folder, &settings("synced"));
+    assert_eq!(epochs(&broker), [2; 3], "what the last run promised counts, not what this one does");
+    let mut wire = Wire::connect(broker.listening()[0]);
+    assert_eq!(wire.produce("t", 0, &batch_of(Codec::None, b"y")).base_offset, 1);
+    assert_eq!(wire.fetch("t", 0, 0, 1 << 20).high_watermark, 2);
+    drop(broker);
+    let broker = Started::on(&folder, &settings("synced"));
+    assert_eq!(epochs(&broker), [2; 3], "killed, and nothing can be gone");
 }
 
 #[test]

@@ -42,6 +42,8 @@ pub const HIGH_WATERMARKS: &str = "replication-offset-checkpoint";
 pub const CLEANER_OFFSETS: &str = "cleaner-offset-checkpoint";
 pub const META_PROPERTIES: &str = "meta.properties";
 pub const CLEAN_SHUTDOWN: &str = ".kafka_cleanshutdown";
+/// There while the last run may have shown records that a power cut takes back.
+pub const UNSYNCED: &str = ".millstream_unsynced";
 pub const LOCK: &str = ".lock";
 /// The metadata log's folder when Kafka itself keeps one here; not a partition of ours.
 pub const METADATA_LOG: &str = "__cluster_metadata-0";

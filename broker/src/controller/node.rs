@@ -81,8 +81,8 @@ impl Node {
         RegisterBroker { request, epoch, session_is_valid: false }
     }
 
-    /// Nothing that anybody saw is ever lost by a stop, so leader epochs stay.
-    pub(crate) fn unfence(&self, broker_epoch: i64) -> UnfenceBroker {
-        UnfenceBroker { broker_id: self.settings.node_id, broker_epoch, new_leader_epochs: false }
+    /// Leader epochs stay, since nothing that anybody saw is lost by a stop; unless the last run had promised less.
+    pub(crate) fn unfence(&self, broker_epoch: i64, new_leader_epochs: bool) -> UnfenceBroker {
+        UnfenceBroker { broker_id: self.settings.node_id, broker_epoch, new_leader_epochs }
     }
 }

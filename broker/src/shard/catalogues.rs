@@ -12,7 +12,7 @@ use storage::checkpoint::{
 use storage::disk::Disk;
 use storage::format::{CLEAN_SHUTDOWN, HIGH_WATERMARKS, LOG_STARTS, RECOVERY_POINTS};
 
-use super::{PartitionId, Shard};
+use super::{PartitionId, Shard, unsynced};
 use crate::controller::METADATA_TOPIC;
 use crate::partition::home::Home;
 
@@ -210,6 +210,7 @@ impl Shard {
         for sealed in sealing.await {
             sealed?;
         }
+        unsynced::end(&*self.homes[0].disk).await?;
         for home in &self.homes {
             write_atomically(&*home.disk, CLEAN_SHUTDOWN, print_clean_shutdown(broker_epoch)).await?;
         }

@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use cluster::metadata::Image;
 use protocol::error_code::ErrorCode;
 use protocol::ids::Uuid;
 use protocol::topic_key::TopicKey;
@@ -61,10 +62,16 @@ impl Shard {
         let topic = image.topics.by_id(id.topic).ok_or(ErrorCode::UNKNOWN_TOPIC_ID)?;
         let registered = topic.partition(id.index).ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
         let dir = LogDir { topic: topic.name.to_string(), partition: id.index, topic_id: id.topic };
-        let settings = Rc::new(TopicSettings::of(&image, &self.config, &topic.name));
+        let settings = self.settings_of(&image, id.topic, &topic.name);
         let home = self.home_of(&dir);
         let known = home.known.borrow().get(&dir.folder()).cloned();
         Ok(Partition::new(dir, registered.leader_epoch, settings, known, home))
+    }
+
+    /// The same for all partitions of a topic.
+    fn settings_of(&self, image: &Image, id: Uuid, name: &str) -> Rc<TopicSettings> {
+        let mut known = self.topic_settings.borrow_mut();
+        known.entry(id).or_insert_with(|| Rc::new(TopicSettings::of(image, &self.config, name))).clone()
     }
 
     /// Where a partition's log is: where the catalogue or a folder says, else spread by its index.
@@ -89,7 +96,9 @@ impl Shard {
             partition.forget();
             Some(partition)
         });
-        taken.collect()
+        let taken = taken.collect();
+        self.topic_settings.borrow_mut().remove(&topic);
+        taken
     }
 
     /// Deletes a partition that was taken out. Resolves when its folder is out of the way.
@@ -107,8 +116,9 @@ impl Shard {
 
     pub(super) fn settings_changed(&self) {
         let image = self.image.borrow();
-        for partition in self.partitions.borrow().values() {
-            partition.apply_settings(Rc::new(TopicSettings::of(&image, &self.config, &partition.topic)));
+        self.topic_settings.borrow_mut().clear();
+        for (id, partition) in self.partitions.borrow().iter() {
+            partition.apply_settings(self.settings_of(&image, id.topic, &partition.topic));
         }
     }
 }

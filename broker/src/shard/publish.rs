@@ -21,6 +21,7 @@ impl Shard {
         controller: Rc<Controller>,
         replayed: Decided,
         node: &Node,
+        new_leader_epochs: bool,
     ) -> Result<(), ControllerError> {
         let end_offset = controller.end_offset();
         *self.controller.borrow_mut() = Some(controller);
@@ -30,7 +31,7 @@ impl Shard {
         let Reply::RegisterBroker(registered) = self.decide(registering).await? else {
             unreachable!("a registration answers a registration")
         };
-        let unfencing = Command::UnfenceBroker(node.unfence(registered?));
+        let unfencing = Command::UnfenceBroker(node.unfence(registered?, new_leader_epochs));
         let Reply::UnfenceBroker(unfenced) = self.decide(unfencing).await? else {
             unreachable!("unfencing answers unfencing")
         };

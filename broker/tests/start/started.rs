@@ -7,6 +7,8 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
+use rustix::process::{Pid, Signal, kill_process};
+
 /// A folder that is gone in the end.
 pub(crate) struct Folder(PathBuf);
 
@@ -55,6 +57,13 @@ impl Started {
             assert!(read > 0, "ended: {}", fs::read_to_string(folder.path("log")).unwrap_or_default());
         }
         Self { child, _stdout: stdout, log: folder.path("log"), said }
+    }
+
+    /// As an operator stops it.
+    pub(crate) fn stop(mut self) {
+        kill_process(Pid::from_child(&self.child), Signal::TERM).expect("our own child can be signalled");
+        let status = self.child.wait().expect("our own child can be waited for");
+        assert!(status.success(), "{status}: {}", self.log());
     }
 
     pub(crate) fn pid(&self) -> u32 {
