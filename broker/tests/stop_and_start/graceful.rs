@@ -112,7 +112,8 @@ pub(crate) fn twice(mut server: Server) {
         assert_eq!(wire.produce(TOPIC, 0, &batch).error_code, 0);
     }
     let mut deaf = Wire::connect(server.address());
-    let request = fetch_request(TOPIC, 0, 0, i32::MAX);
+    // Of the newest, which are answered at once and all together: more than the sockets take.
+    let request = fetch_request(TOPIC, 0, 8, i32::MAX);
     deaf.send(&frame(12, 1, &request)).expect("sent");
     thread::sleep(Duration::from_millis(200));
     server.ask_to_stop();
