@@ -50,6 +50,7 @@ impl Bell for Eventfd {
 pub(super) async fn pump(seat: &Seat, driver: &Driver, timers: &Timers, breaths: &Breaths, due: &Due) {
     let mailbox = seat.mailbox();
     let mut now_ns = seat.shared.clock.now_ns();
+    let mut turned_ns = now_ns;
     loop {
         let more = mailbox.run_some();
         // Order: after the jobs, since the one that told of the stop may have been among them.
@@ -63,16 +64,24 @@ pub(super) async fn pump(seat: &Seat, driver: &Driver, timers: &Timers, breaths:
         }
         let busy = more || due.any();
         if breaths.release(busy, now_ns) || busy {
-            driver.turn().expect(KERNEL);
+            if now_ns - turned_ns >= TURN_NS {
+                driver.turn().expect(KERNEL);
+                turned_ns = now_ns;
+            }
             executor().yield_task_queue_now().await;
         } else if mailbox.begin_wait() {
             let timeout = timers.next_ns().map(|at_ns| Duration::from_nanos(at_ns.saturating_sub(now_ns)));
             driver.wait(timeout).expect(KERNEL);
             mailbox.end_wait();
+            turned_ns = seat.shared.clock.now_ns();
         }
         now_ns = seat.shared.clock.now_ns();
     }
 }
+
+/// How long what is queued for the kernel may wait for more while tasks are due: one system call and one
+/// word to the device then start all of it.
+const TURN_NS: u64 = 50_000;
 
 const KERNEL: &str = "the kernel takes what it took before";
 
