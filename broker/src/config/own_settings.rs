@@ -37,7 +37,7 @@ pub(crate) const OWN_SETTINGS: &[OwnSetting] = &[
         "Address for metrics and health over HTTP, as host:port; none, if not given."),
     core("tail_cache_bytes", Long, Text("16777216"), AtLeast(1 << 20), High, Honoured,
         "Memory of a core for the newest records of its logs, from which readers at the end are served."),
-    core("registered_buffer_bytes", Long, Text("16777216"), AtLeast(1 << 20), Medium, Honoured,
+    core("registered_buffer_bytes", Long, Text("33554432"), AtLeast(1 << 20), Medium, Honoured,
         "Most memory of a core that is registered with the kernel for direct reads and writes."),
     core("append_shares", Int, Text("1000"), AtLeast(1), Low, Honoured,
         "How much of a busy core goes to appends and to whatever a client waits for, relative to the other shares."),
