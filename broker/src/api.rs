@@ -12,6 +12,7 @@ use reactor::host;
 use storage::disk::LocalFuture;
 
 use crate::shard::Shard;
+use crate::shard::reads::LeftWaiting;
 
 mod api_versions;
 mod create_partitions;
@@ -59,11 +60,12 @@ pub(crate) const APIS: &[Api] = &[
 ];
 
 /// Who asks, and through which listener.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Caller {
     pub(crate) peer: SocketAddr,
     /// The listener it came by; brokers are told with their address on the same one.
     pub(crate) listener: Rc<str>,
+    pub(crate) left_waiting: Rc<LeftWaiting>,
 }
 
 /// A request's header; kept until its answer is written.

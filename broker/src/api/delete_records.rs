@@ -42,12 +42,23 @@ pub(crate) fn handle(shard: &Rc<Shard>, _caller: &Caller, request: Request<Delet
         answer.topics.push(DeleteRecordsTopicResult { name, partitions });
     }
     let deleting = shard.scatter(works, delete);
+    let shard = shard.clone();
     Reply::Later(Box::pin(async move {
         for ((topic, at), result) in places.into_iter().zip(deleting.await) {
             answer.topics[topic].partitions[at] = result;
         }
+        forget_what_was_read_before(&shard).await;
         header.reply(&answer)
     }))
+}
+
+/// Whoever fetches once the deletion is acknowledged is not given what was deleted.
+async fn forget_what_was_read_before(shard: &Rc<Shard>) {
+    let forget = |shard: &Rc<Shard>| -> LocalFuture<'static, ()> {
+        shard.connections.forget_all_left_waiting();
+        Box::pin(std::future::ready(()))
+    };
+    shard.on_every_core(forget).await;
 }
 
 /// Kafka: a topic named twice is answered once, and a partition named twice counts as named last.

@@ -23,7 +23,7 @@ use super::{Caller, Header, Reason, Reply, Request, Response};
 use crate::partition::read::{Ask, Found, keep};
 use crate::shard::Shard;
 use crate::shard::fetch_sessions::{self, Asked, Key, Plan, Said, Told, TopicRef, Wanted};
-use crate::shard::reads::{Goal, Read};
+use crate::shard::reads::{Goal, LeftWaiting, Read};
 
 pub(crate) fn handle(shard: &Rc<Shard>, caller: &Caller, request: Request<Bytes>) -> Reply {
     let (header, body) = (request.header, request.body);
@@ -47,7 +47,7 @@ pub(crate) fn handle(shard: &Rc<Shard>, caller: &Caller, request: Request<Bytes>
         if !limits.isolation_is_known && plan.partitions.iter().any(|(key, _)| is_there(&shard, key)) {
             return refused_whole(&shard, &header, &body);
         }
-        let found = fetch(&shard, &plan, &limits).await;
+        let found = fetch(&shard, &caller.left_waiting, &plan, &limits).await;
         let caller = Some(&caller).filter(|_| !limits.as_follower);
         answer(&shard, caller, &header, plan, found).await
     }))
@@ -158,7 +158,7 @@ fn wanted(asked: &FetchRequestView<'_>, version: i16) -> Asked {
 }
 
 /// Reads until there is enough to say, or patience ends.
-async fn fetch(shard: &Rc<Shard>, plan: &Plan, limits: &Limits) -> Vec<Found> {
+async fn fetch(shard: &Rc<Shard>, left: &LeftWaiting, plan: &Plan, limits: &Limits) -> Vec<Found> {
     let deadline_ns = host().now_ns() + limits.patience.as_nanos() as u64;
     let (mut found, mut reads, places) = prepare(shard, plan, limits);
     // Refusals are something to say.
@@ -167,7 +167,7 @@ async fn fetch(shard: &Rc<Shard>, plan: &Plan, limits: &Limits) -> Vec<Found> {
     let goal =
         Goal { bytes_min: limits.bytes_min, bytes_max, deadline_ns: if is_urgent { 0 } else { deadline_ns } };
     loop {
-        let read = shard.read_or_wait(reads.clone(), goal).await;
+        let read = shard.read_or_wait(&reads, goal, left).await;
         for ((read, at), one) in reads.iter_mut().zip(&places).zip(read) {
             read.seen = one.high_watermark;
             found[*at] = one;

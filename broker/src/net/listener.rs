@@ -16,6 +16,7 @@ use super::connection::serve;
 use crate::api::Caller;
 use crate::config;
 use crate::shard::connections::Connection;
+use crate::shard::reads::LeftWaiting;
 use crate::shard::{Shard, here};
 
 /// How long the kernel may take to give back the port of a process that was killed: sockets that an
@@ -136,16 +137,23 @@ fn start(shard: &Rc<Shard>, socket: Socket, listener: &str) {
             return ended(shard.core, peer.ip());
         }
     };
-    let connection =
-        Rc::new(Connection { conn, peer, active_ns: Cell::new(host().now_ns()), under_way: Cell::new(0) });
+    let left_waiting = Rc::new(LeftWaiting::default());
+    let connection = Rc::new(Connection {
+        conn,
+        peer,
+        active_ns: Cell::new(host().now_ns()),
+        under_way: Cell::new(0),
+        left_waiting: left_waiting.clone(),
+    });
     let number = shard.connections.add(connection.clone());
     let shard = shard.clone();
-    let caller = Caller { peer, listener: Rc::from(listener) };
+    let caller = Caller { peer, listener: Rc::from(listener), left_waiting: left_waiting.clone() };
     host().spawn(
         Class::Append,
         Box::pin(async move {
             serve(shard.clone(), connection, number, caller).await;
             shard.connections.remove(number);
+            left_waiting.forget();
             ended(shard.core, peer.ip());
         }),
     );

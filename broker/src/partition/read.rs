@@ -10,7 +10,7 @@ use storage::log::{Log, ReadOutcome};
 use super::{Partition, error_code};
 
 /// What one partition of a fetch asks for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ask {
     pub(crate) offset: i64,
     /// -1: the caller does not check.

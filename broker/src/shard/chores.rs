@@ -95,6 +95,7 @@ fn close_idle(shard: &Shard) {
 }
 
 fn close_stalled(shard: &Shard) {
+    shard.connections.forget_left_waiting(host().now_ns());
     let stalled = shard.read_budget.stalled(host().now_ns());
     if !stalled.is_empty() {
         tracing::warn!(

@@ -7,6 +7,8 @@ use std::rc::Rc;
 
 use reactor::Conn;
 
+use super::reads::LeftWaiting;
+
 /// One client's connection.
 pub(crate) struct Connection {
     pub(crate) conn: Rc<dyn Conn>,
@@ -15,6 +17,8 @@ pub(crate) struct Connection {
     pub(crate) active_ns: Cell<u64>,
     /// Requests read whose answers are not written yet.
     pub(crate) under_way: Cell<usize>,
+    /// Of its last fetch.
+    pub(crate) left_waiting: Rc<LeftWaiting>,
 }
 
 /// Those of this core.
@@ -51,6 +55,16 @@ impl Connections {
     pub(crate) fn close(&self, numbers: &[u64]) {
         let open = self.open.borrow();
         numbers.iter().filter_map(|number| open.get(number)).for_each(|connection| connection.conn.close());
+    }
+
+    /// What fetches left waiting and nobody came back for.
+    pub(crate) fn forget_left_waiting(&self, now_ns: u64) {
+        self.open.borrow().values().for_each(|connection| connection.left_waiting.forget_old(now_ns));
+    }
+
+    /// What fetches left waiting may have been read before something was deleted.
+    pub(crate) fn forget_all_left_waiting(&self) {
+        self.open.borrow().values().for_each(|connection| connection.left_waiting.forget());
     }
 
     /// Some request is not answered yet.

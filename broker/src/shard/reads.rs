@@ -1,5 +1,6 @@
 //! One fetch's reads, on every core that owns some of its partitions. A core that has too little for the
-//! fetch waits there for more, so that a fetch costs each core one message, however long it waits.
+//! fetch waits there for more, so that a fetch costs each core one message, however long it waits; and it
+//! goes on waiting for the client's next fetch when another core had enough first (`asked.rs`).
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -12,12 +13,17 @@ use std::time::Duration;
 use reactor::host;
 use storage::disk::LocalFuture;
 
-use super::{PartitionId, Shard, here};
+use self::asked::AskedPart;
+use super::{PartitionId, Shard};
 use crate::partition::read::{Ask, Found};
 use crate::promise::{Promise, Promised, promise};
 
+mod asked;
+
+pub(crate) use asked::LeftWaiting;
+
 /// One partition to read.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Read {
     pub(crate) id: PartitionId,
     pub(crate) ask: Ask,
@@ -35,7 +41,7 @@ pub(crate) struct Goal {
     pub(crate) deadline_ns: u64,
 }
 
-/// A part of a fetch, by the core that asks and a number of the fetch's own.
+/// A part of a fetch, by the core that asks and a number of its own.
 type Part = (usize, u64);
 
 /// The parts that wait on this core, for this and other cores, and can be called off.
@@ -45,9 +51,34 @@ pub(crate) struct Waiting {
     parts: RefCell<HashMap<Part, Promise<()>>>,
 }
 
-/// What a part found, each with its place among those asked, and whether that is worth an answer.
+impl Waiting {
+    /// For a part that this core asks for.
+    fn number(&self) -> u64 {
+        self.next.replace(self.next.get() + 1)
+    }
+
+    /// For as long as the part lives, which may be given up with the connection that asked.
+    fn enter(&self, part: Part) -> (Entry<'_>, Promised<()>) {
+        let (promise, called_off) = promise();
+        self.parts.borrow_mut().insert(part, promise);
+        (Entry { waiting: self, part }, called_off)
+    }
+}
+
+struct Entry<'a> {
+    waiting: &'a Waiting,
+    part: Part,
+}
+
+impl Drop for Entry<'_> {
+    fn drop(&mut self) {
+        self.waiting.parts.borrow_mut().remove(&self.part);
+    }
+}
+
+/// What a part found of each partition it was asked for, and whether that is worth an answer.
 struct PartFound {
-    found: Vec<(usize, Found)>,
+    found: Vec<Found>,
     is_enough: bool,
 }
 
@@ -55,49 +86,65 @@ impl Shard {
     /// What each partition has as soon as one core's part is enough, or else at the deadline. The first
     /// partition with records gives its first batch whole. All together may be more than `bytes_max`:
     /// each core keeps to it alone.
-    pub(crate) async fn read_or_wait(self: &Rc<Self>, reads: Vec<Read>, goal: Goal) -> Vec<Found> {
-        let number = self.reads.next.get();
-        self.reads.next.set(number + 1);
-        let count = reads.len();
-        let mut by_core: Vec<Vec<(usize, Read)>> = vec![Vec::new(); self.cores];
-        for (at, read) in reads.into_iter().enumerate() {
-            by_core[self.owner(read.id)].push((at, read));
+    ///
+    /// No partition is named twice.
+    pub(crate) async fn read_or_wait(
+        self: &Rc<Self>,
+        reads: &[Read],
+        goal: Goal,
+        left: &LeftWaiting,
+    ) -> Vec<Found> {
+        if reads.is_empty() {
+            return Vec::new();
         }
-        let parts = by_core.into_iter().enumerate().filter(|(_, reads)| !reads.is_empty());
-        let parts: Vec<_> = parts.collect();
+        let mut by_core: Vec<(Vec<usize>, Vec<Read>)> = vec![(Vec::new(), Vec::new()); self.cores];
+        for (at, read) in reads.iter().enumerate() {
+            let (places, reads) = &mut by_core[self.owner(read.id)];
+            places.push(at);
+            reads.push(*read);
+        }
+        let involved = by_core.iter().filter(|(places, _)| !places.is_empty()).count();
         // No core knows what the others have: each says so as soon as it has anything.
-        let bytes_min = if parts.len() > 1 { goal.bytes_min.min(1) } else { goal.bytes_min };
-        let (goal, part) = (Goal { bytes_min, ..goal }, (self.core, number));
-        let asked = parts.into_iter().map(|(core, reads)| {
-            (core, self.on(core, move |shard| Box::pin(shard.clone().read_part(part, reads, goal))))
-        });
-        gather(count, part, asked.collect()).await
+        let bytes_min = if involved > 1 { goal.bytes_min.min(1) } else { goal.bytes_min };
+        let goal = Goal { bytes_min, ..goal };
+        let mut before = left.take();
+        let mut places = Vec::with_capacity(involved);
+        let mut asked = Vec::with_capacity(involved);
+        for (core, (at, reads)) in by_core.into_iter().enumerate().filter(|(_, (at, _))| !at.is_empty()) {
+            places.push(at);
+            asked.push(AskedPart::begin(self, core, reads, goal, before.remove(&core)));
+        }
+        let found = gather(self, &mut asked, goal).await;
+        asked.retain(|part| part.is_elsewhere());
+        left.leave(asked, host().now_ns());
+        let mut results = vec![None; reads.len()];
+        for (at, found) in places.into_iter().flatten().zip(found.into_iter().flatten()) {
+            results[at] = Some(found);
+        }
+        results.into_iter().map(|found| found.expect("each part answers for all it was asked")).collect()
     }
 
     /// This core's part of a fetch.
-    async fn read_part(self: Rc<Self>, part: Part, reads: Vec<(usize, Read)>, goal: Goal) -> PartFound {
-        let (promise, mut called_off) = promise();
-        self.reads.parts.borrow_mut().insert(part, promise);
+    async fn read_part(self: Rc<Self>, part: Part, reads: Vec<Read>, goal: Goal) -> PartFound {
+        let (_entry, mut called_off) = self.reads.enter(part);
         let mut is_last = false;
-        let found = loop {
+        loop {
             let found = self.read_in_turn(&reads, goal.bytes_max).await;
             let is_enough = is_enough(&reads, &found, goal.bytes_min);
             let left_ns = goal.deadline_ns.saturating_sub(host().now_ns());
             if is_enough || is_last || left_ns == 0 || self.is_closing() {
-                break PartFound { found, is_enough };
+                return PartFound { found, is_enough };
             }
             // What is called off is looked at once more: what came meanwhile is answered too.
             is_last = !self.grown(&found, &reads, &mut called_off, Duration::from_nanos(left_ns)).await;
-        };
-        self.reads.parts.borrow_mut().remove(&part);
-        found
+        }
     }
 
     /// One partition after the other, within the budget of bytes.
-    async fn read_in_turn(self: &Rc<Self>, reads: &[(usize, Read)], bytes_max: usize) -> Vec<(usize, Found)> {
+    async fn read_in_turn(self: &Rc<Self>, reads: &[Read], bytes_max: usize) -> Vec<Found> {
         let mut left = bytes_max;
         let mut found = Vec::with_capacity(reads.len());
-        for (at, read) in reads {
+        for read in reads {
             let one = match self.partition(read.id) {
                 Ok(partition) => {
                     let limit = read.bytes_max.map(|bytes| bytes.min(left));
@@ -106,7 +153,7 @@ impl Shard {
                 Err(error) => Found::refused(error),
             };
             left = left.saturating_sub(one.bytes);
-            found.push((*at, one));
+            found.push(one);
         }
         found
     }
@@ -114,13 +161,13 @@ impl Shard {
     /// Waits until any of the partitions has more than was found; false if called off, or too late.
     async fn grown(
         self: &Rc<Self>,
-        found: &[(usize, Found)],
-        reads: &[(usize, Read)],
+        found: &[Found],
+        reads: &[Read],
         called_off: &mut Promised<()>,
         patience: Duration,
     ) -> bool {
         let mut growing: Vec<LocalFuture<'static, ()>> = Vec::with_capacity(reads.len());
-        for ((_, read), (_, found)) in reads.iter().zip(found) {
+        for (read, found) in reads.iter().zip(found) {
             match self.partition(read.id) {
                 Ok(partition) => growing.push(partition.grown_past(found.high_watermark.max(read.seen))),
                 // Gone meanwhile: the fetch has something to say.
@@ -155,43 +202,50 @@ impl Shard {
 }
 
 /// Whether a part has something to answer: an error, or records enough, of which some are new.
-fn is_enough(reads: &[(usize, Read)], found: &[(usize, Found)], bytes_min: usize) -> bool {
+fn is_enough(reads: &[Read], found: &[Found], bytes_min: usize) -> bool {
     let says_more = |found: &Found| found.error.is_err() || found.diverging.is_some();
-    if found.iter().any(|(_, found)| says_more(found)) {
+    if found.iter().any(says_more) {
         return true;
     }
-    let bytes: usize = found.iter().map(|(_, found)| found.bytes).sum();
-    let mut both = reads.iter().zip(found);
-    bytes >= bytes_min && both.any(|((_, read), (_, found))| found.high_watermark > read.seen)
+    let bytes: usize = found.iter().map(|found| found.bytes).sum();
+    bytes >= bytes_min && reads.iter().zip(found).any(|(read, found)| found.high_watermark > read.seen)
 }
 
-/// Waits for all parts; the first that is enough calls the others off.
-async fn gather(
-    count: usize,
-    part: Part,
-    mut asked: Vec<(usize, LocalFuture<'static, PartFound>)>,
-) -> Vec<Found> {
-    let mut results = vec![None; count];
-    while !asked.is_empty() {
-        let (at, answered) = first(&mut asked).await;
-        drop(asked.swap_remove(at));
-        for (place, found) in answered.found {
-            results[place] = Some(found);
+/// What each part found, as soon as one has enough or the time is over. Of the others those on other cores go
+/// on waiting if it is known that there was nothing; the rest is called off and looked at once more.
+async fn gather(shard: &Rc<Shard>, asked: &mut [AskedPart], goal: Goal) -> Vec<Vec<Found>> {
+    let mut found: Vec<Option<Vec<Found>>> = vec![None; asked.len()];
+    loop {
+        let (at, answered) = first(asked).await;
+        let is_over = answered.is_enough || host().now_ns() >= goal.deadline_ns || shard.is_closing();
+        if is_over {
+            found[at] = Some(answered.found);
+            break;
         }
-        if answered.is_enough {
-            for (core, _) in &asked {
-                host().send(*core, Box::new(move || here().call_off(part)));
-            }
+        // It had begun to wait for an earlier fetch, whose time is over.
+        asked[at].ask(shard, goal);
+    }
+    for (part, found) in asked.iter_mut().zip(&mut found).filter(|(_, found)| found.is_none()) {
+        *found = part.nothing_new();
+        if found.is_none() {
+            part.call_off();
         }
     }
-    results.into_iter().map(|found| found.expect("each part answers for all it was asked")).collect()
+    let mut all = Vec::with_capacity(found.len());
+    for (part, found) in asked.iter_mut().zip(found) {
+        all.push(match found {
+            Some(found) => found,
+            None => poll_fn(|context| part.poll(context)).await.found,
+        });
+    }
+    all
 }
 
 /// The first part that has ended, and its place.
-async fn first(asked: &mut [(usize, LocalFuture<'static, PartFound>)]) -> (usize, PartFound) {
+async fn first(asked: &mut [AskedPart]) -> (usize, PartFound) {
     poll_fn(|context| {
-        for (at, (_, part)) in asked.iter_mut().enumerate() {
-            if let Poll::Ready(found) = part.as_mut().poll(context) {
+        for (at, part) in asked.iter_mut().enumerate() {
+            if let Poll::Ready(found) = part.poll(context) {
                 return Poll::Ready((at, found));
             }
         }

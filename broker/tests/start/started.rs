@@ -1,5 +1,6 @@
 //! The real binary on a configuration file of its own, and what it said until clients could come.
 #![allow(clippy::disallowed_methods, reason = "real processes, files and ports")]
+#![allow(dead_code, reason = "each test binary uses its part")]
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
