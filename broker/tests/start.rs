@@ -7,6 +7,8 @@ mod started;
 #[path = "server/wire.rs"]
 mod wire;
 
+use std::time::{Duration, Instant};
+
 use protocol::messages::{
     DescribeClusterRequest, DescribeClusterResponse, MetadataRequest, MetadataResponse,
 };
@@ -96,6 +98,23 @@ fn metrics_are_served_as_what_they_are() {
     ] {
         assert!(body.contains(line), "no {line} in {body}");
     }
+}
+
+#[test]
+fn an_idle_broker_is_small_and_its_partitions_cost_little() {
+    const PARTITIONS: i32 = 5000;
+    let folder = Folder::new("small");
+    let broker = Started::on(&folder, "listeners = 'PLAINTEXT://127.0.0.1:0'\n");
+    let mut wire = Wire::connect(broker.listening()[0]);
+    wire.create_topic("one", 1);
+    let idle = broker.resident_bytes();
+    assert!(idle <= 40 << 20, "{} MiB when nothing happens", idle >> 20);
+    let began = Instant::now();
+    wire.create_topic("many", PARTITIONS);
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(2), "{PARTITIONS} partitions took {took:?}");
+    let each = broker.resident_bytes().saturating_sub(idle) / PARTITIONS as u64;
+    assert!(each <= 4096, "{each} bytes a partition that nobody wrote to");
 }
 
 #[test]

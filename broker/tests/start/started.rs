@@ -94,6 +94,14 @@ impl Started {
         (head.to_owned(), body.to_owned())
     }
 
+    /// Memory it holds now.
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("the kernel says");
+        let kib = line.split_whitespace().next().and_then(|kib| kib.parse::<u64>().ok()).expect("a number");
+        kib * 1024
+    }
+
     /// Open connections by core.
     pub(crate) fn connections(&self) -> Vec<u64> {
         let (_, body) = self.metrics();
