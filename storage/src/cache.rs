@@ -14,13 +14,30 @@ use bytes::Bytes;
 pub struct TailCache {
     tails: Budget,
     windows: Budget,
+    /// Of windows that are being read ahead, or were and nobody has come for them.
+    ahead_bytes: Cell<usize>,
 }
 
 impl TailCache {
-    /// A cache of at most so many bytes. Windows get their eighth of it.
+    /// A cache of at most so many bytes. Windows get their quarter of it.
     pub fn new(bytes: usize) -> Self {
-        let windows = bytes / 8;
-        Self { tails: Budget::new(bytes - windows), windows: Budget::new(windows) }
+        let windows = bytes / 4;
+        Self { tails: Budget::new(bytes - windows), windows: Budget::new(windows), ahead_bytes: Cell::new(0) }
+    }
+
+    /// Counts a window that is read ahead. False if with it such windows would fill more than half of the room
+    /// for windows: the other half is for those that are read from now.
+    pub(crate) fn begin_ahead(&self, bytes: usize) -> bool {
+        let with_it = self.ahead_bytes.get() + bytes;
+        let has_room = with_it <= self.windows.limit_bytes / 2;
+        if has_room {
+            self.ahead_bytes.set(with_it);
+        }
+        has_room
+    }
+
+    pub(crate) fn end_ahead(&self, bytes: usize) {
+        self.ahead_bytes.set(self.ahead_bytes.get() - bytes);
     }
 
     /// Memory held now.

@@ -9,6 +9,7 @@
 //! After a failed write or flush the log is fenced: what is durable is still read, nothing is accepted until
 //! the log is opened anew. A full disk is no failure: what had no room is taken back and may be tried again.
 
+mod ahead;
 mod append;
 mod end;
 mod files;
@@ -27,6 +28,7 @@ use std::rc::Rc;
 use protocol::ids::Uuid;
 use protocol::records::batch::NO_TIMESTAMP;
 
+use self::ahead::Ahead;
 pub(crate) use self::append::Facts;
 pub use self::append::{AppendError, Appended, Offsets, Stamp};
 pub use self::end::Removal;
@@ -122,6 +124,7 @@ pub struct Log {
     cache: Rc<TailCache>,
     tails: Rc<Shelf>,
     windows: Rc<Shelf>,
+    ahead: Ahead,
     dir: LogDir,
     config: RefCell<Rc<LogConfig>>,
     /// Shared by all logs of a data directory.

@@ -177,6 +177,89 @@ fn one_who_catches_up_reads_the_disk_in_large_pieces() {
     assert!(world.disk.counters().of(Operation::Read) < 20, "{:?}", world.disk.counters());
 }
 
+/// A log of 300 batches of about 1,000 bytes, none of them in memory.
+fn cold(world: World) -> (World, Rc<Log>) {
+    let log = world.open(None);
+    for _ in 0..300 {
+        log.append(&batch(1, 1000, 0), stamp(), NOW_MS).unwrap();
+    }
+    world.settle(&log);
+    world.cache.keep_nothing();
+    let entry = world.executor.block_on(log.close()).unwrap();
+    let world = World { cache: Rc::new(TailCache::new(8 << 20)), ..world };
+    let log = world.open(Some(entry));
+    world.disk.reset_counters();
+    (world, log)
+}
+
+/// What comes from an offset on, and whether it was in memory.
+fn read_next(world: &World, log: &Rc<Log>, from: &mut i64) -> bool {
+    let (slices, in_memory) = match log.read(*from, 128 << 10, i64::MAX, true) {
+        ReadOutcome::Now(slices) => (slices.unwrap(), true),
+        ReadOutcome::Later(read) => (world.executor.block_on(read).unwrap(), false),
+    };
+    assert_eq!(slices.first_offset, *from);
+    *from = slices.next_offset;
+    in_memory
+}
+
+#[test]
+fn one_who_reads_in_order_finds_the_next_window_in_memory() {
+    let (world, log) = cold(World::new(1));
+    let mut from = 0;
+    assert!(!read_next(&world, &log, &mut from));
+    assert!(log.read_ahead().is_none(), "one read is no order");
+    assert!(!read_next(&world, &log, &mut from));
+    world.executor.block_on(log.read_ahead().expect("two are"));
+    assert!(read_next(&world, &log, &mut from));
+    assert_eq!(from, log.end_offset());
+    assert!(log.read_ahead().is_none(), "that was all");
+    from = 150;
+    read_next(&world, &log, &mut from);
+    assert!(log.read_ahead().is_none(), "what follows is in memory");
+}
+
+#[test]
+fn one_who_comes_while_his_window_is_read_ahead_waits_for_it() {
+    let (world, log) = cold(World::new(1));
+    let mut from = 0;
+    read_next(&world, &log, &mut from);
+    read_next(&world, &log, &mut from);
+    let before = world.disk.counters().of(Operation::Read);
+    let ahead = log.read_ahead().expect("two reads are an order");
+    let ReadOutcome::Later(read) = log.read(from, 128 << 10, i64::MAX, true) else {
+        panic!("it is not there yet");
+    };
+    world.executor.spawn(ahead);
+    let slices = world.executor.block_on(read).unwrap();
+    assert_eq!((slices.first_offset, slices.next_offset), (from, log.end_offset()));
+    let reads = world.disk.counters().of(Operation::Read) - before;
+    assert!(reads <= 2, "{reads} reads: of the index's place, and of the window, once");
+}
+
+#[test]
+fn reading_ahead_for_many_logs_keeps_to_half_of_the_windows() {
+    let (world, first) = cold(World::new(1));
+    let world = World { cache: Rc::new(TailCache::new(2 << 20)), ..world };
+    let entry = world.executor.block_on(first.close()).unwrap();
+    // Half of the windows' quarter is room for two of 128 KiB.
+    let logs = [(); 3].map(|()| world.open(Some(entry.clone())));
+    let begun = logs.each_ref().map(|log| {
+        let mut from = 0;
+        read_next(&world, log, &mut from);
+        read_next(&world, log, &mut from);
+        log.read_ahead()
+    });
+    assert_eq!(begun.each_ref().map(Option::is_some), [true, true, false]);
+    drop(begun);
+    drop(logs);
+    let log = world.open(Some(entry));
+    let mut from = 0;
+    read_next(&world, &log, &mut from);
+    read_next(&world, &log, &mut from);
+    assert!(log.read_ahead().is_some(), "logs that are gone give their room back");
+}
+
 #[test]
 fn log_closed_in_order_opens_without_touching_the_disk() {
     let world = World::with(1, small_segments());

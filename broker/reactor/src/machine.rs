@@ -79,7 +79,7 @@ pub struct CorePlan {
 
 impl Default for CorePlan {
     fn default() -> Self {
-        Self { cpu: None, registered_bytes: 32 << 20, shares: Shares::default() }
+        Self { cpu: None, registered_bytes: 64 << 20, shares: Shares::default() }
     }
 }
 

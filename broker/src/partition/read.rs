@@ -4,7 +4,8 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use protocol::error_code::ErrorCode;
-use storage::disk::LocalFuture;
+use reactor::host;
+use storage::disk::{Class, LocalFuture};
 use storage::log::{Log, ReadOutcome};
 
 use super::{Partition, error_code};
@@ -147,6 +148,9 @@ async fn read_log(
         ReadOutcome::Now(read) => read,
         ReadOutcome::Later(read) => read.await,
     };
+    if let Some(ahead) = log.read_ahead() {
+        host().spawn(Class::Read, ahead);
+    }
     let slices = read.map_err(|error| error_code(&error))?;
     Ok((slices.parts, slices.bytes))
 }

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
+use super::ahead::Ahead;
 use super::waiting::Waiting;
 use super::{Log, LogConfig, LogDir, State, files};
 use crate::Error;
@@ -48,6 +49,7 @@ impl Log {
             };
             Ok(Rc::new(Self {
                 disk,
+                ahead: Ahead::new(cache.clone()),
                 cache,
                 tails: Rc::new(Shelf::default()),
                 windows: Rc::new(Shelf::default()),

@@ -63,17 +63,24 @@ impl Log {
         if from >= before || (bytes_max == 0 && !at_least_one) {
             return ReadOutcome::Now(Ok(slices));
         }
-        let in_memory = self.tails.find(from).or_else(|| self.windows.find_any(from));
-        match in_memory {
-            Some(chunk) => {
-                self.gather(chunk, &ask, &mut slices);
-                ReadOutcome::Now(Ok(slices))
-            }
-            None => {
-                let log = Rc::clone(self);
-                ReadOutcome::Later(Box::pin(async move { log.read_disk(ask).await }))
-            }
+        if let Some(chunk) = self.tails.find(from) {
+            self.gather(chunk, &ask, &mut slices);
+            return ReadOutcome::Now(Ok(slices));
         }
+        if let Some(chunk) = self.windows.find_any(from) {
+            self.gather_window(chunk, &ask, &mut slices);
+            return ReadOutcome::Now(Ok(slices));
+        }
+        let log = Rc::clone(self);
+        ReadOutcome::Later(Box::pin(async move { log.read_disk(ask).await }))
+    }
+
+    /// As [`Self::gather`], for one who reads old records: he will go on where he ends.
+    fn gather_window(&self, chunk: Chunk, ask: &Ask, slices: &mut Slices) {
+        let next = chunk.next_offset;
+        self.ahead.reached(ask.from);
+        self.gather(chunk, ask, slices);
+        self.expect_reader_at(next, window_bytes(ask.bytes_max));
     }
 
     /// Takes what is asked for from a chunk that holds `ask.from`, and from those that follow it in memory.
@@ -101,13 +108,24 @@ impl Log {
 
     async fn read_disk(&self, ask: Ask) -> Result<Slices, Error> {
         let mut slices = Slices { first_offset: ask.from, next_offset: ask.from, ..Slices::default() };
+        self.ahead.wait(ask.from).await;
+        if let Some(chunk) = self.windows.find_any(ask.from) {
+            self.gather_window(chunk, &ask, &mut slices);
+            return Ok(slices);
+        }
+        self.ahead.reached(ask.from);
+        let reads_in_order = self.windows.find_any(ask.from - 1).is_some();
         let mut from = ask.from;
         while from < ask.before {
             let Some(place) = self.place_of(from)? else { break };
             match self.read_segment(place, from, ask.bytes_max).await {
                 Ok(Some(chunk)) => {
+                    let next = chunk.next_offset;
                     self.cache.keep_window(&self.windows, chunk.clone());
                     self.gather(chunk, &Ask { from, ..ask }, &mut slices);
+                    if reads_in_order {
+                        self.expect_reader_at(next, window_bytes(ask.bytes_max));
+                    }
                     break;
                 }
                 // Compaction took what was left of the segment.
@@ -122,15 +140,14 @@ impl Log {
     }
 
     /// A window of the segment from the batch that holds `from`, or the next one, on.
-    async fn read_segment(
+    pub(super) async fn read_segment(
         &self,
         place: SegmentPlace,
         from: i64,
         bytes: usize,
     ) -> Result<Option<Chunk>, Error> {
         let path = self.path(place.base_offset, SegmentFile::Log);
-        let window_bytes = bytes.clamp(WINDOW_BYTES_MIN, WINDOW_BYTES_MAX);
-        let mut walk = self.walk_to(place, from, window_bytes).await?;
+        let mut walk = self.walk_to(place, from, window_bytes(bytes)).await?;
         let mut checked = Checked { path: &path, expected: place.base_offset, next: place.next };
         loop {
             let step = walk.next().await.map_err(|error| Error::io(&path, error))?;
@@ -327,6 +344,10 @@ fn batch_at(chunk: &Chunk, position: u32) -> Option<BatchView<'_>> {
 
 fn size(batch: &BatchView<'_>) -> u32 {
     u32::try_from(batch.batch_len()).expect("lengths are 32-bit")
+}
+
+fn window_bytes(bytes_max: usize) -> usize {
+    bytes_max.clamp(WINDOW_BYTES_MIN, WINDOW_BYTES_MAX)
 }
 
 /// Read at once for one who catches up: a device is slow to begin and fast to go on.

@@ -265,7 +265,14 @@ impl Run {
     fn read(&self, from: i64, bytes_max: usize, before: i64, at_least_one: bool) -> Result<Slices, Error> {
         match self.log.read(from, bytes_max, before, at_least_one) {
             ReadOutcome::Now(read) => read,
-            ReadOutcome::Later(read) => self.world.executor.block_on(read),
+            ReadOutcome::Later(read) => {
+                let read = self.world.executor.block_on(read);
+                // While whatever is done next is done.
+                if let Some(ahead) = self.log.read_ahead() {
+                    self.world.executor.spawn(ahead);
+                }
+                read
+            }
         }
     }
 
