@@ -10,7 +10,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::disk::BLOCK_BYTES;
+/// Alignment of positions, lengths and memory for [`Mode::Direct`](crate::disk::Mode::Direct) files, in bytes.
+pub const BLOCK_BYTES: usize = 4096;
 
 /// Where pooled memory goes back to. Called from any thread.
 pub trait Release: Send + Sync {

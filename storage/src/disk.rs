@@ -11,10 +11,8 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 
+pub use crate::buffer::BLOCK_BYTES;
 use crate::buffer::Buffer;
-
-/// Alignment of positions, lengths and memory for [`Mode::Direct`] files, in bytes.
-pub const BLOCK_BYTES: usize = 4096;
 
 /// A boxed future that stays on its core.
 pub type LocalFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;

@@ -29,7 +29,6 @@ use protocol::ids::Uuid;
 use protocol::records::batch::NO_TIMESTAMP;
 
 use self::ahead::Ahead;
-pub(crate) use self::append::Facts;
 pub use self::append::{AppendError, Appended, Offsets, Stamp};
 pub use self::end::Removal;
 pub(crate) use self::files::{read_aborted, read_indexes};
@@ -39,6 +38,7 @@ pub use self::read::{ReadOutcome, Slices};
 use self::waiting::Waiting;
 use crate::Error;
 use crate::cache::{Shelf, TailCache};
+pub use crate::config::{Durability, LogConfig};
 use crate::data_dir::folder_name;
 use crate::disk::{Disk, File, LocalFuture};
 use crate::format::{SegmentFile, segment_file_name};
@@ -65,45 +65,6 @@ impl LogDir {
 impl fmt::Display for LogDir {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.folder())
-    }
-}
-
-/// When an append counts as durable.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Durability {
-    /// Once the device has it on stable storage.
-    #[default]
-    Synced,
-    /// Once the device has it. A power cut may take what [`Log::sync`] did not cover.
-    Written,
-}
-
-/// What of a topic's settings a log acts on, under Kafka's names.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LogConfig {
-    pub segment_bytes: u32,
-    pub segment_ms: i64,
-    pub segment_jitter_ms: i64,
-    pub segment_index_bytes: u32,
-    pub index_interval_bytes: u32,
-    /// `cleanup.policy` contains `compact`: offsets may be missing between batches.
-    pub is_compacted: bool,
-    pub durability: Durability,
-    pub producer_expiry_ms: i64,
-}
-
-impl Default for LogConfig {
-    fn default() -> Self {
-        Self {
-            segment_bytes: 1 << 30,
-            segment_ms: 7 * 24 * 3_600_000,
-            segment_jitter_ms: 0,
-            segment_index_bytes: 10 << 20,
-            index_interval_bytes: 4096,
-            is_compacted: false,
-            durability: Durability::Synced,
-            producer_expiry_ms: 24 * 3_600_000,
-        }
     }
 }
 

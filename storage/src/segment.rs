@@ -18,9 +18,10 @@ use self::aborted_index::AbortedIndex;
 use self::offset_index::OffsetIndex;
 use self::time_index::TimeIndex;
 use self::writer::{Place, Tail};
+use crate::config::LogConfig;
 use crate::disk::{BLOCK_BYTES, File};
+use crate::facts::Facts;
 use crate::format::{OFFSET_INDEX_ENTRY_BYTES, SEGMENT_BYTES_MAX, TIME_INDEX_ENTRY_BYTES, number};
-use crate::log::{Facts, LogConfig};
 
 pub(crate) struct Segment {
     pub(crate) base_offset: i64,

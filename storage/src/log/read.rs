@@ -5,10 +5,11 @@ use std::rc::Rc;
 use bytes::Bytes;
 use protocol::records::batch::BatchView;
 
-use super::{Facts, Log, State};
+use super::{Log, State};
 use crate::Error;
 use crate::cache::Chunk;
 use crate::disk::{Class, File, LocalFuture};
+use crate::facts::Facts;
 use crate::format::{Damage, SegmentFile};
 use crate::segment::reader::{Step, Walk};
 

@@ -6,9 +6,10 @@ use std::rc::Rc;
 use protocol::records::batch::{BatchView, HEADER_BYTES, NO_TIMESTAMP};
 
 use crate::Error;
+use crate::config::LogConfig;
 use crate::disk::{Class, File};
+use crate::facts::Facts;
 use crate::format::Damage;
-use crate::log::{Facts, LogConfig};
 use crate::segment::aborted_index::AbortedIndex;
 use crate::segment::reader::{Step, Walk};
 use crate::segment::writer::Place;

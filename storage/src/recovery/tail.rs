@@ -6,8 +6,9 @@ use std::rc::Rc;
 
 use protocol::records::batch::{BatchError, BatchView, HEADER_BYTES, LENGTH_OVERHEAD_BYTES};
 
+use crate::config::{Durability, LogConfig};
 use crate::disk::{Class, File};
-use crate::log::{Durability, Facts, LogConfig};
+use crate::facts::Facts;
 use crate::segment::reader::SCAN_BYTES;
 use crate::segment::writer::{FLIGHT_BYTES_MAX, Place};
 
