@@ -31,6 +31,7 @@ listener = 'OWN://127.0.0.1:0'
 const TOPIC: &str = "t";
 const VERSION: i16 = 12;
 const PATIENCE: Duration = Duration::from_secs(20);
+const WAIT: Duration = Duration::from_secs(10);
 
 /// Asks for both partitions again and again, on core 1.
 struct Consumer {
@@ -44,13 +45,15 @@ impl Consumer {
         let mut second = request.topics[0].partitions[0].clone();
         (second.partition, second.fetch_offset) = (1, self.offsets[1]);
         request.topics[0].partitions.push(second);
-        (request.min_bytes, request.max_wait_ms) = (1, 10_000);
+        (request.min_bytes, request.max_wait_ms) = (1, WAIT.as_millis() as i32);
         self.wire.send(&frame(VERSION, 1, &request)).expect("sent");
     }
 
     /// What comes of both, in the order of their numbers.
     fn hear(&mut self) -> Vec<PartitionData> {
+        let began = Instant::now();
         let Heard::Frame(body) = self.wire.hear(PATIENCE) else { panic!("no answer") };
+        assert!(began.elapsed() < WAIT / 2, "answered when its time was over, not when there was something");
         let (_, answer) = answer::<FetchResponse>(&body, VERSION);
         let mut partitions = answer.responses.into_iter().next().expect("one topic").partitions;
         partitions.sort_by_key(|partition| partition.partition_index);
@@ -105,6 +108,21 @@ fn a_waiting_consumer_gets_each_record_once_from_whichever_core() {
     }
     assert_eq!(consumer.offsets, [written[0], written[1]]);
     assert_eq!(written[0] + written[1], ROUNDS);
+}
+
+#[test]
+fn a_fetch_is_answered_with_what_was_there_on_every_core() {
+    let folder = Folder::new("fetch-both");
+    let (_broker, mut producer, mut consumer) = start(&folder);
+    for round in 1..=20 {
+        for index in [0, 1] {
+            assert_eq!(producer.produce(TOPIC, index, &batch_of(Codec::None, b"x")).error_code, 0);
+        }
+        consumer.ask();
+        let heard = consumer.hear();
+        assert_eq!((count(&heard[0]), count(&heard[1])), (1, 1), "round {round}");
+        assert_eq!((heard[0].high_watermark, heard[1].high_watermark), (round, round));
+    }
 }
 
 #[test]

@@ -56,23 +56,26 @@ impl Waiting {
     fn number(&self) -> u64 {
         self.next.replace(self.next.get() + 1)
     }
+}
 
-    /// For as long as the part lives, which may be given up with the connection that asked.
-    fn enter(&self, part: Part) -> (Entry<'_>, Promised<()>) {
+/// A part as it is known on its core, for as long as it lives; it may be given up with the connection that asked.
+struct Entry {
+    shard: Rc<Shard>,
+    part: Part,
+    called_off: Promised<()>,
+}
+
+impl Entry {
+    fn new(shard: &Rc<Shard>, part: Part) -> Self {
         let (promise, called_off) = promise();
-        self.parts.borrow_mut().insert(part, promise);
-        (Entry { waiting: self, part }, called_off)
+        shard.reads.parts.borrow_mut().insert(part, promise);
+        Self { shard: shard.clone(), part, called_off }
     }
 }
 
-struct Entry<'a> {
-    waiting: &'a Waiting,
-    part: Part,
-}
-
-impl Drop for Entry<'_> {
+impl Drop for Entry {
     fn drop(&mut self) {
-        self.waiting.parts.borrow_mut().remove(&self.part);
+        self.shard.reads.parts.borrow_mut().remove(&self.part);
     }
 }
 
@@ -124,9 +127,18 @@ impl Shard {
         results.into_iter().map(|found| found.expect("each part answers for all it was asked")).collect()
     }
 
-    /// This core's part of a fetch.
-    async fn read_part(self: Rc<Self>, part: Part, reads: Vec<Read>, goal: Goal) -> PartFound {
-        let (_entry, mut called_off) = self.reads.enter(part);
+    /// This core's part of a fetch. It can be called off from now on, by the very next message.
+    fn read_part(
+        self: &Rc<Self>,
+        part: Part,
+        reads: Vec<Read>,
+        goal: Goal,
+    ) -> LocalFuture<'static, PartFound> {
+        let entry = Entry::new(self, part);
+        Box::pin(self.clone().read_entered(entry, reads, goal))
+    }
+
+    async fn read_entered(self: Rc<Self>, mut entry: Entry, reads: Vec<Read>, goal: Goal) -> PartFound {
         let mut is_last = false;
         loop {
             let found = self.read_in_turn(&reads, goal.bytes_max).await;
@@ -136,7 +148,7 @@ impl Shard {
                 return PartFound { found, is_enough };
             }
             // What is called off is looked at once more: what came meanwhile is answered too.
-            is_last = !self.grown(&found, &reads, &mut called_off, Duration::from_nanos(left_ns)).await;
+            is_last = !self.grown(&found, &reads, &mut entry.called_off, Duration::from_nanos(left_ns)).await;
         }
     }
 
@@ -215,8 +227,9 @@ fn is_enough(reads: &[Read], found: &[Found], bytes_min: usize) -> bool {
 /// on waiting if it is known that there was nothing; the rest is called off and looked at once more.
 async fn gather(shard: &Rc<Shard>, asked: &mut [AskedPart], goal: Goal) -> Vec<Vec<Found>> {
     let mut found: Vec<Option<Vec<Found>>> = vec![None; asked.len()];
+    let mut has_waited = false;
     loop {
-        let (at, answered) = first(asked).await;
+        let (at, answered) = first(asked, &mut has_waited).await;
         let is_over = answered.is_enough || host().now_ns() >= goal.deadline_ns || shard.is_closing();
         if is_over {
             found[at] = Some(answered.found);
@@ -226,7 +239,10 @@ async fn gather(shard: &Rc<Shard>, asked: &mut [AskedPart], goal: Goal) -> Vec<V
         asked[at].ask(shard, goal);
     }
     for (part, found) in asked.iter_mut().zip(&mut found).filter(|(_, found)| found.is_none()) {
-        *found = part.nothing_new();
+        *found = match poll_once(part).await {
+            Some(answered) => Some(answered.found),
+            None => part.nothing_new(has_waited),
+        };
         if found.is_none() {
             part.call_off();
         }
@@ -241,14 +257,24 @@ async fn gather(shard: &Rc<Shard>, asked: &mut [AskedPart], goal: Goal) -> Vec<V
     all
 }
 
-/// The first part that has ended, and its place.
-async fn first(asked: &mut [AskedPart]) -> (usize, PartFound) {
+/// What has come already.
+async fn poll_once(part: &mut AskedPart) -> Option<PartFound> {
+    poll_fn(|context| match part.poll(context) {
+        Poll::Ready(found) => Poll::Ready(Some(found)),
+        Poll::Pending => Poll::Ready(None),
+    })
+    .await
+}
+
+/// The first part that has ended, and its place; notes if it had to be waited for.
+async fn first(asked: &mut [AskedPart], has_waited: &mut bool) -> (usize, PartFound) {
     poll_fn(|context| {
         for (at, part) in asked.iter_mut().enumerate() {
             if let Poll::Ready(found) = part.poll(context) {
                 return Poll::Ready((at, found));
             }
         }
+        *has_waited = true;
         Poll::Pending
     })
     .await

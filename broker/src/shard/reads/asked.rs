@@ -69,6 +69,8 @@ pub(super) struct AskedPart {
     reads: Vec<Read>,
     goal: Goal,
     part: Part,
+    /// Asked by this very fetch, not taken up from an earlier one.
+    is_fresh: bool,
     /// None: it has answered.
     running: Option<LocalFuture<'static, PartFound>>,
     heard: HashMap<PartitionId, Heard>,
@@ -91,7 +93,7 @@ impl AskedPart {
         before: Option<Self>,
     ) -> Self {
         let heard = match before {
-            Some(before) if before.waits_for(&reads, goal) => return before,
+            Some(before) if before.waits_for(&reads, goal) => return Self { is_fresh: false, ..before },
             Some(mut before) => {
                 let heard = std::mem::take(&mut before.heard);
                 before.stop();
@@ -99,7 +101,8 @@ impl AskedPart {
             }
             None => HashMap::new(),
         };
-        let mut part = Self { core, reads, goal, part: (shard.core, 0), running: None, heard };
+        let part = (shard.core, 0);
+        let mut part = Self { core, reads, goal, part, is_fresh: true, running: None, heard };
         part.ask(shard, goal);
         part
     }
@@ -112,11 +115,8 @@ impl AskedPart {
     /// Asks the core, once more if need be.
     pub(super) fn ask(&mut self, shard: &Rc<Shard>, goal: Goal) {
         let (part, reads) = ((shard.core, shard.reads.number()), self.reads.clone());
-        (self.part, self.goal) = (part, goal);
-        let work = move |shard: &Rc<Shard>| -> LocalFuture<'static, PartFound> {
-            Box::pin(shard.clone().read_part(part, reads, goal))
-        };
-        self.running = Some(shard.on(self.core, work));
+        (self.part, self.goal, self.is_fresh) = (part, goal, true);
+        self.running = Some(shard.on(self.core, move |shard| shard.read_part(part, reads, goal)));
     }
 
     pub(super) fn is_elsewhere(&self) -> bool {
@@ -147,8 +147,13 @@ impl AskedPart {
         }
     }
 
-    /// The answer to give while the core has none: nothing, where it is known to have said all it had.
-    pub(super) fn nothing_new(&self) -> Option<Vec<Found>> {
+    /// The answer to give while the core has none: nothing, where the client was told of all it had. A core that
+    /// was asked just now may not have looked yet; once the fetch has waited, it has, or is so busy that the next
+    /// fetch is told.
+    pub(super) fn nothing_new(&self, has_waited: bool) -> Option<Vec<Found>> {
+        if self.is_fresh && !has_waited {
+            return None;
+        }
         let nothing = |read: &Read| {
             let heard = self.heard.get(&read.id)?;
             let all = Ask { offset: heard.high_watermark, ..heard.ask };
@@ -189,7 +194,7 @@ mod tests {
 
     fn part(reads: Vec<Read>) -> AskedPart {
         let goal = Goal { bytes_min: 1, bytes_max: 1 << 20, deadline_ns: 0 };
-        AskedPart { core: 1, reads, goal, part: (0, 7), running: None, heard: HashMap::new() }
+        AskedPart { core: 1, reads, goal, part: (0, 7), is_fresh: true, running: None, heard: HashMap::new() }
     }
 
     fn found(high_watermark: i64) -> Found {
@@ -199,30 +204,33 @@ mod tests {
     #[test]
     fn only_who_has_read_all_there_was_is_told_of_nothing_new() {
         let mut asked = part(vec![read(0, 10), read(1, 20)]);
-        assert!(asked.nothing_new().is_none(), "nothing was heard");
+        assert!(asked.nothing_new(true).is_none(), "nothing was heard");
         asked.hear(&[found(12), found(20)]);
-        assert!(asked.nothing_new().is_none(), "0 has records");
+        assert!(asked.nothing_new(true).is_none(), "0 has records");
         asked.reads = vec![read(1, 20), read(0, 12)];
-        let nothing = asked.nothing_new().expect("both were read to the end");
+        assert!(asked.nothing_new(false).is_none(), "it may not have looked yet");
+        asked.is_fresh = false;
+        assert!(asked.nothing_new(false).is_some(), "it waits since an earlier fetch");
+        let nothing = asked.nothing_new(true).expect("both were read to the end");
         let told = nothing.iter().map(|found| (found.high_watermark, found.log_start_offset, found.bytes));
         assert_eq!(told.collect::<Vec<_>>(), [(20, 3, 0), (12, 3, 0)]);
         assert!(nothing.iter().all(|found| found.lists_aborted), "as the core itself says it");
         asked.reads[0].ask.leader_epoch = 1;
-        assert!(asked.nothing_new().is_none(), "that is for the core to check");
+        assert!(asked.nothing_new(true).is_none(), "that is for the core to check");
         asked.reads = vec![read(2, 0)];
-        assert!(asked.nothing_new().is_none(), "nobody asked for 2 before");
+        assert!(asked.nothing_new(true).is_none(), "nobody asked for 2 before");
     }
 
     #[test]
     fn errors_and_epochs_to_compare_are_asked_for_again() {
         let mut asked = part(vec![read(0, 10), read(1, 20)]);
         asked.hear(&[found(10), found(20)]);
-        assert!(asked.nothing_new().is_some());
+        assert!(asked.nothing_new(true).is_some());
         asked.hear(&[found(10), Found::refused(ErrorCode::OFFSET_OUT_OF_RANGE)]);
-        assert!(asked.nothing_new().is_none());
+        assert!(asked.nothing_new(true).is_none());
         asked.reads[0].ask.last_fetched_epoch = 4;
         asked.reads.truncate(1);
         asked.hear(&[found(10)]);
-        assert!(asked.nothing_new().is_none());
+        assert!(asked.nothing_new(true).is_none());
     }
 }
