@@ -1,0 +1,6 @@
+//! `millstream-bench`: compares Kafka-compatible brokers.
+
+mod result;
+mod workload;
+
+fn main() {}

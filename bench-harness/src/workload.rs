@@ -1,0 +1,152 @@
+//! What is asked of a broker: a workload as its TOML file says it.
+//!
+//! The fields are the file's keys. What is left out has the default named here; an unknown key is refused.
+
+use serde::{Deserialize, Serialize};
+
+/// One workload.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Workload {
+    pub name: String,
+    #[serde(default)]
+    pub about: String,
+    /// What is measured lasts so long, after the warm-up.
+    #[serde(default = "seconds_30")]
+    pub duration_s: f64,
+    #[serde(default = "seconds_5")]
+    pub warm_up_s: f64,
+    /// Of arrivals, keys and contents.
+    #[serde(default)]
+    pub seed: u64,
+    pub topics: Topics,
+    pub records: Records,
+    pub produce: Produce,
+    #[serde(default)]
+    pub consume: Consume,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Topics {
+    pub count: u32,
+    pub partitions: u32,
+    pub replication_factor: i16,
+    /// Topic settings by Kafka's names.
+    pub config: std::collections::BTreeMap<String, String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Records {
+    /// Of a record's value. At least what accounting for each record needs.
+    pub bytes: u32,
+    pub keys: Keys,
+    /// The share of a value that a codec finds nothing to save in, 0 to 1.
+    pub randomness: f64,
+}
+
+/// Which keys records have, and so which partition they go to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Keys {
+    /// No keys: partitions in turn.
+    None,
+    /// All keys as often; partitioned as the Java client does.
+    Uniform { count: u64 },
+    /// The n-th most frequent key comes 1/n^exponent as often as the first.
+    Zipf { count: u64, exponent: f64 },
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Produce {
+    pub producers: u32,
+    pub arrivals: Arrivals,
+    /// Records a second over all producers; none if `arrivals` has no rate.
+    pub rate: Option<f64>,
+    /// -1 is all.
+    pub acks: i16,
+    pub idempotent: bool,
+    pub codec: String,
+    pub linger_ms: f64,
+    pub batch_bytes: u32,
+    /// Requests of one connection that are not answered yet.
+    pub in_flight: u32,
+}
+
+/// When records are to be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Arrivals {
+    /// At equal distances, whatever the broker does (open loop).
+    Fixed,
+    /// At random with the rate as the mean, whatever the broker does (open loop).
+    Poisson,
+    /// The next when the one before it is acknowledged: latency of a lone caller, not of a service.
+    Closed,
+    /// As fast as they are taken: throughput; latency then says how deep the queues are.
+    Max,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Consume {
+    /// Each reads all partitions if not in a group; 0 for a workload that only writes.
+    pub consumers: u32,
+    pub from: From,
+    pub min_bytes: i32,
+    pub max_wait_ms: i32,
+}
+
+/// Where consumers begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum From {
+    /// With what comes from now on.
+    End,
+    /// With all there is: cold reads beside the load.
+    Beginning,
+}
+
+impl Default for Topics {
+    fn default() -> Self {
+        Self { count: 1, partitions: 1, replication_factor: 1, config: Default::default() }
+    }
+}
+
+impl Default for Records {
+    fn default() -> Self {
+        Self { bytes: 1024, keys: Keys::None, randomness: 1.0 }
+    }
+}
+
+impl Default for Produce {
+    fn default() -> Self {
+        Self {
+            producers: 1,
+            arrivals: Arrivals::Fixed,
+            rate: None,
+            acks: -1,
+            idempotent: false,
+            codec: "none".into(),
+            linger_ms: 0.0,
+            batch_bytes: 1 << 20,
+            in_flight: 5,
+        }
+    }
+}
+
+impl Default for Consume {
+    fn default() -> Self {
+        Self { consumers: 1, from: From::End, min_bytes: 1, max_wait_ms: 500 }
+    }
+}
+
+fn seconds_30() -> f64 {
+    30.0
+}
+
+fn seconds_5() -> f64 {
+    5.0
+}
