@@ -1,5 +1,6 @@
 //! `millstream-bench`: compares Kafka-compatible brokers.
 
+mod failure;
 mod result;
 mod workload;
 

@@ -52,6 +52,22 @@ pub struct TargetFacts {
     pub fsync: Option<String>,
     #[serde(default)]
     pub pid: Option<u32>,
+    /// From the start of its process to its first answer.
+    #[serde(default)]
+    pub start_up_us: Option<u64>,
+    /// What it may use of the machine.
+    #[serde(default)]
+    pub limits: Vec<Limit>,
+}
+
+/// One limit, as asked for, and what became of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limit {
+    /// `cpus`, `memory`, `open-files`.
+    pub of: String,
+    pub asked: String,
+    /// How it is enforced; None if it is not.
+    pub applied: Option<String>,
 }
 
 /// Each record is accounted for.
@@ -152,4 +168,11 @@ pub struct BrokerCost {
     pub device_written_bytes: Option<u64>,
     /// `device_written_bytes` for each byte acknowledged.
     pub write_amplification: Option<f64>,
+    /// What the disk under the data directory was given from before the load until all of it was synced, warm-up
+    /// included, by whomever: with the file system's journal, without what was never written back.
+    #[serde(default)]
+    pub disk_written_bytes: Option<u64>,
+    /// `disk_written_bytes` for each byte acknowledged in that time.
+    #[serde(default)]
+    pub disk_write_amplification: Option<f64>,
 }
