@@ -65,6 +65,8 @@ pub struct Produce {
     pub arrivals: Arrivals,
     /// Records a second over all producers; none if `arrivals` has no rate.
     pub rate: Option<f64>,
+    /// None: the rate is even.
+    pub burst: Option<Burst>,
     /// -1 is all.
     pub acks: i16,
     pub idempotent: bool,
@@ -73,6 +75,16 @@ pub struct Produce {
     pub batch_bytes: u32,
     /// Requests of one connection that are not answered yet.
     pub in_flight: u32,
+}
+
+/// A rate that comes and goes: what is due in `every_s` seconds comes in the first `lasts_s` of them. The rate stays
+/// the mean over all time, so that an instant of the even schedule, `t`, becomes
+/// `floor(t / every) * every + (t mod every) * lasts / every`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Burst {
+    pub every_s: f64,
+    pub lasts_s: f64,
 }
 
 /// When records are to be sent.
@@ -95,6 +107,9 @@ pub struct Consume {
     /// Each reads all partitions if not in a group; 0 for a workload that only writes.
     pub consumers: u32,
     pub from: From,
+    /// Written before consumers begin and before anything is measured, as fast as they are taken: what a consumer from
+    /// the beginning has to catch up with. They are accounted for, but have no latency.
+    pub backlog_records: u64,
     pub min_bytes: i32,
     pub max_wait_ms: i32,
 }
@@ -127,6 +142,7 @@ impl Default for Produce {
             producers: 1,
             arrivals: Arrivals::Fixed,
             rate: None,
+            burst: None,
             acks: -1,
             idempotent: false,
             codec: "none".into(),
@@ -139,7 +155,7 @@ impl Default for Produce {
 
 impl Default for Consume {
     fn default() -> Self {
-        Self { consumers: 1, from: From::End, min_bytes: 1, max_wait_ms: 500 }
+        Self { consumers: 1, from: From::End, backlog_records: 0, min_bytes: 1, max_wait_ms: 500 }
     }
 }
 
