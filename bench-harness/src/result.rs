@@ -70,7 +70,8 @@ pub struct Limit {
     pub applied: Option<String>,
 }
 
-/// Each record is accounted for.
+/// Each record is accounted for: counts are of the whole run, warm-up and backlog included, and so that
+/// `sent = acked + failed`. What is divided by measured time is counted apart, by when it happened.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Accounts {
     pub sent: u64,
@@ -87,6 +88,15 @@ pub struct Accounts {
     pub acked_per_s: f64,
     pub acked_mib_per_s: f64,
     pub delivered_per_s: f64,
+    /// Acknowledged within the measured time.
+    #[serde(default)]
+    pub measured_acked: u64,
+    /// Of keys and values acknowledged within the measured time.
+    #[serde(default)]
+    pub measured_acked_bytes: u64,
+    /// First deliveries within the measured time.
+    #[serde(default)]
+    pub measured_delivered: u64,
     /// Where something went wrong.
     #[serde(default)]
     pub by_partition: Vec<PartitionAccounts>,
