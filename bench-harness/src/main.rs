@@ -1,7 +1,46 @@
 //! `millstream-bench`: compares Kafka-compatible brokers.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "an ordinary program, which no simulator runs: it has files, threads, sockets and clocks of its own"
+)]
+
 mod failure;
 mod result;
+mod toml_file;
 mod workload;
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use failure::Failure;
+
+/// Measures Kafka-compatible brokers so that a rival would accept the figures.
+#[derive(Debug, Parser)]
+#[command(name = "millstream-bench", version)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    Workloads(workload::list::Args),
+}
+
+fn main() -> ExitCode {
+    match run(CommandLine::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("millstream-bench: {failure}");
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+fn run(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Workloads(args) => workload::list::main(args),
+    }
+}

@@ -2,54 +2,60 @@
 //!
 //! The fields are the file's keys. What is left out has the default named here; an unknown key is refused.
 
+pub(crate) mod check;
+pub(crate) mod file;
+pub(crate) mod list;
+
 use serde::{Deserialize, Serialize};
+
+pub(crate) use file::load;
 
 /// One workload.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Workload {
-    pub name: String,
+pub(crate) struct Workload {
+    pub(crate) name: String,
     #[serde(default)]
-    pub about: String,
+    pub(crate) about: String,
     /// What is measured lasts so long, after the warm-up.
     #[serde(default = "seconds_30")]
-    pub duration_s: f64,
+    pub(crate) duration_s: f64,
     #[serde(default = "seconds_5")]
-    pub warm_up_s: f64,
+    pub(crate) warm_up_s: f64,
     /// Of arrivals, keys and contents.
     #[serde(default)]
-    pub seed: u64,
-    pub topics: Topics,
-    pub records: Records,
-    pub produce: Produce,
+    pub(crate) seed: u64,
+    pub(crate) topics: Topics,
+    pub(crate) records: Records,
+    pub(crate) produce: Produce,
     #[serde(default)]
-    pub consume: Consume,
+    pub(crate) consume: Consume,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Topics {
-    pub count: u32,
-    pub partitions: u32,
-    pub replication_factor: i16,
+pub(crate) struct Topics {
+    pub(crate) count: u32,
+    pub(crate) partitions: u32,
+    pub(crate) replication_factor: i16,
     /// Topic settings by Kafka's names.
-    pub config: std::collections::BTreeMap<String, String>,
+    pub(crate) config: std::collections::BTreeMap<String, String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Records {
+pub(crate) struct Records {
     /// Of a record's value. At least what accounting for each record needs.
-    pub bytes: u32,
-    pub keys: Keys,
+    pub(crate) bytes: u32,
+    pub(crate) keys: Keys,
     /// The share of a value that a codec finds nothing to save in, 0 to 1.
-    pub randomness: f64,
+    pub(crate) randomness: f64,
 }
 
 /// Which keys records have, and so which partition they go to.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
-pub enum Keys {
+pub(crate) enum Keys {
     /// No keys: partitions in turn.
     None,
     /// All keys as often; partitioned as the Java client does.
@@ -60,21 +66,21 @@ pub enum Keys {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Produce {
-    pub producers: u32,
-    pub arrivals: Arrivals,
+pub(crate) struct Produce {
+    pub(crate) producers: u32,
+    pub(crate) arrivals: Arrivals,
     /// Records a second over all producers; none if `arrivals` has no rate.
-    pub rate: Option<f64>,
+    pub(crate) rate: Option<f64>,
     /// None: the rate is even.
-    pub burst: Option<Burst>,
+    pub(crate) burst: Option<Burst>,
     /// -1 is all.
-    pub acks: i16,
-    pub idempotent: bool,
-    pub codec: String,
-    pub linger_ms: f64,
-    pub batch_bytes: u32,
+    pub(crate) acks: i16,
+    pub(crate) idempotent: bool,
+    pub(crate) codec: String,
+    pub(crate) linger_ms: f64,
+    pub(crate) batch_bytes: u32,
     /// Requests of one connection that are not answered yet.
-    pub in_flight: u32,
+    pub(crate) in_flight: u32,
 }
 
 /// A rate that comes and goes: what is due in `every_s` seconds comes in the first `lasts_s` of them. The rate stays
@@ -82,15 +88,15 @@ pub struct Produce {
 /// `floor(t / every) * every + (t mod every) * lasts / every`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Burst {
-    pub every_s: f64,
-    pub lasts_s: f64,
+pub(crate) struct Burst {
+    pub(crate) every_s: f64,
+    pub(crate) lasts_s: f64,
 }
 
 /// When records are to be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Arrivals {
+pub(crate) enum Arrivals {
     /// At equal distances, whatever the broker does (open loop).
     Fixed,
     /// At random with the rate as the mean, whatever the broker does (open loop).
@@ -103,21 +109,21 @@ pub enum Arrivals {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Consume {
+pub(crate) struct Consume {
     /// Each reads all partitions if not in a group; 0 for a workload that only writes.
-    pub consumers: u32,
-    pub from: From,
+    pub(crate) consumers: u32,
+    pub(crate) from: From,
     /// Written before consumers begin and before anything is measured, as fast as they are taken: what a consumer from
     /// the beginning has to catch up with. They are accounted for, but have no latency.
-    pub backlog_records: u64,
-    pub min_bytes: i32,
-    pub max_wait_ms: i32,
+    pub(crate) backlog_records: u64,
+    pub(crate) min_bytes: i32,
+    pub(crate) max_wait_ms: i32,
 }
 
 /// Where consumers begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum From {
+pub(crate) enum From {
     /// With what comes from now on.
     End,
     /// With all there is: cold reads beside the load.
@@ -166,3 +172,6 @@ fn seconds_30() -> f64 {
 fn seconds_5() -> f64 {
     5.0
 }
+
+#[cfg(test)]
+mod tests;
