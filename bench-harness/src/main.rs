@@ -6,6 +6,7 @@
 )]
 
 mod failure;
+mod omb;
 mod result;
 mod toml_file;
 mod workload;
@@ -27,6 +28,7 @@ struct CommandLine {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     Workloads(workload::list::Args),
+    ImportOmb(omb::Args),
 }
 
 fn main() -> ExitCode {
@@ -42,5 +44,6 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Workloads(args) => workload::list::main(args),
+        Command::ImportOmb(args) => omb::main(args),
     }
 }
