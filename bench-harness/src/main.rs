@@ -5,8 +5,15 @@
     reason = "an ordinary program, which no simulator runs: it has files, threads, sockets and clocks of its own"
 )]
 
+mod doctor;
 mod failure;
+#[allow(dead_code, reason = "watches a load; loads come with the commands that run them")]
+mod live;
+#[allow(dead_code, reason = "what runs loads puts the facts into results; it comes next")]
+mod machine;
+mod number;
 mod omb;
+mod report;
 mod result;
 mod toml_file;
 mod workload;
@@ -29,6 +36,9 @@ struct CommandLine {
 enum Command {
     Workloads(workload::list::Args),
     ImportOmb(omb::Args),
+    Report(report::Args),
+    Machine(machine::Args),
+    Doctor(doctor::Args),
 }
 
 fn main() -> ExitCode {
@@ -45,5 +55,8 @@ fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Workloads(args) => workload::list::main(args),
         Command::ImportOmb(args) => omb::main(args),
+        Command::Report(args) => report::main(args),
+        Command::Machine(args) => machine::main(args),
+        Command::Doctor(args) => doctor::main(args),
     }
 }

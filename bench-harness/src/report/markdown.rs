@@ -1,0 +1,55 @@
+//! The tables of a report as Markdown; plots are for the page.
+
+use std::fmt::Write as _;
+
+use super::run::Standing;
+use super::{Report, html, section, summary};
+
+pub(super) fn page(report: &Report) -> String {
+    let mut out = String::from("# millstream-bench\n\n");
+    for warning in html::warnings(report) {
+        let _ = writeln!(out, "> **{warning}**\n");
+    }
+    for line in &report.left_out {
+        let _ = writeln!(out, "- left out: {line}");
+    }
+    for machine in &report.machines {
+        let _ = writeln!(out, "## {}\n", html::machine_title(machine));
+        if let Some(facts) = &machine.facts {
+            for (name, value) in facts.lines() {
+                let _ = writeln!(out, "- {name}: {value}");
+            }
+            for finding in html::spoilers(facts) {
+                let _ = writeln!(out, "- **{finding}**");
+            }
+            out.push('\n');
+        }
+        for section in &machine.sections {
+            out.push_str(&one(section, machine));
+        }
+        for probe in &machine.probes {
+            out.push_str(&probe.table().markdown());
+        }
+    }
+    out
+}
+
+fn one(section: &section::Section, machine: &section::Machine) -> String {
+    let mut out = String::new();
+    let Some(first) = section.runs.first() else { return out };
+    let _ = writeln!(out, "### {}\n\n{}\n", first.result.workload.name, html::what_was_asked(first));
+    for run in section.bad() {
+        if let Standing::Bad { mark, why } = &run.standing {
+            let _ = writeln!(out, "- **{mark}**: {} ({}): {why}", run.target(), run.file);
+        }
+    }
+    if section.bad().next().is_some() {
+        out.push('\n');
+    }
+    out.push_str(&summary::comparison(section, machine, section.compared_rate()).markdown());
+    out.push_str(&summary::all_runs(section).markdown());
+    if let Some(table) = summary::partitions(section) {
+        out.push_str(&table.markdown());
+    }
+    out
+}

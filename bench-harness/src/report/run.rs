@@ -1,0 +1,120 @@
+//! One run, as a report sees it: its figures, and whether they may be used.
+
+use super::histogram::{self, Curve};
+use crate::machine::Facts;
+use crate::result::{FORMAT, Outcome, RunResult};
+
+#[derive(Clone, Debug)]
+pub(super) struct Run {
+    /// The file it comes from.
+    pub(super) file: String,
+    pub(super) result: RunResult,
+    pub(super) standing: Standing,
+    /// None where the machine was not written down.
+    pub(super) facts: Option<Facts>,
+    pub(super) ack: Option<Curve>,
+    pub(super) end_to_end: Option<Curve>,
+}
+
+/// Whether a run's figures may be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    Good,
+    Bad { mark: &'static str, why: String },
+}
+
+impl Run {
+    pub(super) fn read(file: &str, value: serde_json::Value) -> Result<Self, String> {
+        if value.get("records").is_none() || value.get("workload").is_none() {
+            return Err("not the result of a run".to_owned());
+        }
+        match value.get("format").and_then(serde_json::Value::as_u64) {
+            Some(format) if format == u64::from(FORMAT) => {}
+            Some(format) => return Err(format!("format {format}; this program reads {FORMAT}")),
+            None => return Err("says no format".to_owned()),
+        }
+        let result: RunResult =
+            serde_json::from_value(value).map_err(|error| format!("not the result of a run: {error}"))?;
+        Ok(Self::of(file, result))
+    }
+
+    pub(super) fn of(file: &str, result: RunResult) -> Self {
+        let mut standing = standing(&result);
+        let (mut ack, mut end_to_end) = (None, None);
+        if let Some(latency) = &result.latency {
+            let curves = histogram::curve(&latency.ack)
+                .and_then(|ack| Ok((ack, latency.end_to_end.as_ref().map(histogram::curve).transpose()?)));
+            match curves {
+                Ok((of_acks, of_deliveries)) => (ack, end_to_end) = (Some(of_acks), of_deliveries),
+                Err(why) => standing = standing.or_bad("BROKEN", why),
+            }
+        }
+        let facts = serde_json::from_value(result.machine.clone()).ok().filter(Facts::is_known);
+        Self { file: file.to_owned(), result, standing, facts, ack, end_to_end }
+    }
+
+    pub(super) fn is_good(&self) -> bool {
+        self.standing == Standing::Good
+    }
+
+    /// What ran, in enough words that two of the same name differ.
+    pub(super) fn target(&self) -> String {
+        let target = &self.result.target;
+        let version = target.version.as_deref().map(|it| format!(" {it}")).unwrap_or_default();
+        let fsync = target.fsync.as_deref().unwrap_or("unknown");
+        format!("{}{version}, fsync: {fsync}", target.name)
+    }
+
+    pub(super) fn rate(&self) -> Option<f64> {
+        self.result.workload.produce.rate
+    }
+
+    pub(super) fn ack_p99_us(&self) -> Option<f64> {
+        self.result.latency.as_ref().map(|latency| latency.ack.p99_us)
+    }
+
+    /// What a reader must know of a run that may be used all the same.
+    pub(super) fn remarks(&self) -> Vec<String> {
+        let mut remarks = Vec::new();
+        let records = &self.result.records;
+        let counts = [
+            (records.failed, "refused or timed out"),
+            (records.duplicated, "delivered twice"),
+            (records.reordered, "out of order"),
+        ];
+        remarks.extend(counts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} records {what}")));
+        let unenforced = self.result.target.limits.iter().filter(|limit| limit.applied.is_none());
+        remarks
+            .extend(unenforced.map(|limit| format!("limit of {} ({}) not enforced", limit.of, limit.asked)));
+        remarks
+    }
+}
+
+fn standing(result: &RunResult) -> Standing {
+    let standing = match &result.outcome {
+        Outcome::Valid => Standing::Good,
+        Outcome::Invalid { why } => Standing::Good.or_bad("INVALID", why.clone()),
+        Outcome::Incomplete { why } => Standing::Good.or_bad("INCOMPLETE", why.clone()),
+    };
+    let records = &result.records;
+    if records.lost > 0 {
+        return standing.or_bad("LOST", format!("{} records lost: no latency", records.lost));
+    }
+    if records.corrupted > 0 {
+        return standing.or_bad("CORRUPTED", format!("{} records corrupted", records.corrupted));
+    }
+    if result.latency.is_none() {
+        return standing.or_bad("NO LATENCY", "no latency was measured".to_owned());
+    }
+    standing
+}
+
+impl Standing {
+    /// The first mark stays; reasons add up.
+    fn or_bad(self, mark: &'static str, why: String) -> Self {
+        match self {
+            Self::Good => Self::Bad { mark, why },
+            Self::Bad { mark, why: before } => Self::Bad { mark, why: format!("{before}; {why}") },
+        }
+    }
+}
