@@ -18,6 +18,12 @@ pub(crate) fn whole(value: u64) -> String {
     grouped(&value.to_string())
 }
 
+/// A number of things.
+pub(crate) fn of(count: u32, thing: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{} {thing}{plural}", whole(count.into()))
+}
+
 fn grouped(text: &str) -> String {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     let mut grouped = String::new();
@@ -104,6 +110,7 @@ mod tests {
         check(1_234_567.0, "1,234,567");
         check(-1234.0, "-1,234");
         check(f64::NAN, "–");
+        assert_eq!((of(1, "topic"), of(1000, "topic")), ("1 topic".to_owned(), "1,000 topics".to_owned()));
         assert_eq!((whole(7), whole(1_234_567)), ("7".to_owned(), "1,234,567".to_owned()));
     }
 

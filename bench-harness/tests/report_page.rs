@@ -2,6 +2,7 @@
 //! where it belongs.
 //!
 //! Needs Chromium (BENCH_BROWSER names another path); without one the test says so and passes, unless REQUIRE=1.
+//! BENCH_SCREENSHOTS names a folder to keep the page and its pictures in.
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test of files and a browser")]
 
@@ -177,6 +178,7 @@ fn screenshot(browser: &Path, page: &Path, scheme: &str, folder: &Path) -> Pictu
     if let Ok(keep) = std::env::var("BENCH_SCREENSHOTS") {
         fs::create_dir_all(&keep).unwrap();
         fs::copy(&file, Path::new(&keep).join(format!("report-{scheme}.png"))).unwrap();
+        fs::copy(page, Path::new(&keep).join("report.html")).unwrap();
     }
     Picture::read(&fs::read(&file).unwrap())
 }

@@ -186,19 +186,19 @@ pub(super) fn what_was_asked(run: &Run) -> String {
     let burst = produce.burst.map_or_else(String::new, |burst| {
         format!(", in bursts of {} s every {} s", burst.lasts_s, burst.every_s)
     });
+    let acks = if produce.acks == -1 { "all".to_owned() } else { produce.acks.to_string() };
+    let idempotent = if produce.idempotent { ", idempotent" } else { "" };
     format!(
-        "{arrivals}{burst}; {} producers, acks {}, linger {} ms, batches of up to {} bytes, codec {}{}; values of {} \
-         bytes, {keys}; {} topics of {} partitions; {} consumers{from}; {} s measured after {} s of warm-up.",
-        produce.producers,
-        if produce.acks == -1 { "all".to_owned() } else { produce.acks.to_string() },
+        "{arrivals}{burst}; {}, acks {acks}, linger {} ms, batches of up to {} bytes, codec {}{idempotent}; values of \
+         {} bytes, {keys}; {} of {}; {}{from}; {} s measured after {} s of warm-up.",
+        number::of(produce.producers, "producer"),
         produce.linger_ms,
-        produce.batch_bytes,
+        number::whole(produce.batch_bytes.into()),
         produce.codec,
-        if produce.idempotent { ", idempotent" } else { "" },
-        records.bytes,
-        topics.count,
-        topics.partitions,
-        workload.consume.consumers,
+        number::whole(records.bytes.into()),
+        number::of(topics.count, "topic"),
+        number::of(topics.partitions, "partition"),
+        number::of(workload.consume.consumers, "consumer"),
         workload.duration_s,
         workload.warm_up_s
     )
@@ -292,7 +292,7 @@ fn over_time(section: &Section, targets: &[String], rate: Option<f64>, id: &str)
             "Of each target the run with the middle p99. Seconds in which nothing was acknowledged have no point.{}",
             span_note(seconds, "worst")
         ),
-        x: Axis::linear("seconds", values().map(|(x, _)| *x).fold(0.0, f64::max), number::plain),
+        x: Axis::linear("seconds", values().map(|(x, _)| *x).fold(0.0, f64::max), number::count),
         y: Axis::log("latency of a second's records", values().map(|(_, y)| *y), number::time),
         series,
     })
@@ -332,7 +332,7 @@ fn rate_over_time(section: &Section, targets: &[String], rate: Option<f64>, id: 
         id: format!("{id}-rate"),
         title: format!("Records acknowledged over time{}", at_rate(rate)),
         about: format!("Of each target the run with the middle p99.{}", span_note(seconds, "least")),
-        x: Axis::linear("seconds", values().map(|(x, _)| *x).fold(0.0, f64::max), number::plain),
+        x: Axis::linear("seconds", values().map(|(x, _)| *x).fold(0.0, f64::max), number::count),
         y: Axis::linear("records a second", values().map(|(_, y)| *y).fold(0.0, f64::max), number::count),
         series,
     })

@@ -290,7 +290,7 @@ pub(super) fn bars(id: &str, title: &str, about: &str, unit: &str, bars: &[Bar])
     const ROW: f64 = 54.0;
     let greatest =
         bars.iter().map(|bar| bar.range.1.max(bar.parts[0].1 + bar.parts[1].1)).fold(0.0, f64::max);
-    let axis = Axis::linear(unit, greatest, number::plain);
+    let axis = Axis::linear(unit, greatest, number::count);
     let height = ROW * bars.len() as f64 + 50.0;
     let end = height - 44.0;
     let place = |value: f64| LEFT + axis.share(value).clamp(0.0, 1.0) * (RIGHT - LEFT - 60.0);
