@@ -9,6 +9,7 @@ mod html;
 mod markdown;
 mod plot;
 mod probe;
+mod recovery;
 mod run;
 mod section;
 mod summary;
@@ -19,6 +20,7 @@ use std::path::{Path, PathBuf};
 
 use crate::failure::Failure;
 use probe::Probe;
+use recovery::Recovery;
 use run::Run;
 use section::Machine;
 
@@ -45,6 +47,7 @@ struct Report {
 enum Document {
     Run(Box<Run>),
     Probe(Box<Probe>),
+    Recovery(Box<Recovery>),
     /// What `compare` and `sweep` made of runs, which have files of their own.
     Summary,
 }
@@ -58,9 +61,10 @@ impl Document {
         if probe::is_probe(&value) {
             return Probe::read(name, value).map(Box::new).map(Self::Probe);
         }
-        if value.get("kind").and_then(serde_json::Value::as_str).is_some_and(|kind| SUMMARIES.contains(&kind))
-        {
-            return Ok(Self::Summary);
+        match value.get("kind").and_then(serde_json::Value::as_str) {
+            Some(recovery::KIND) => return Recovery::read(name, value).map(Box::new).map(Self::Recovery),
+            Some(kind) if SUMMARIES.contains(&kind) => return Ok(Self::Summary),
+            _ => {}
         }
         Run::read(name, value).map(Box::new).map(Self::Run)
     }
@@ -100,12 +104,14 @@ pub(crate) fn main(args: Args) -> Result<(), Failure> {
 impl Report {
     /// From files' names and texts, in the order given.
     fn of(texts: &[(String, String)]) -> Self {
-        let (mut runs, mut probes, mut left_out) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut runs, mut probes, mut recoveries) = (Vec::new(), Vec::new(), Vec::new());
+        let mut left_out = Vec::new();
         for (path, text) in texts {
             let name = path.rsplit('/').next().unwrap_or(path);
             match Document::read(name, text) {
                 Ok(Document::Run(run)) => runs.push(*run),
                 Ok(Document::Probe(probe)) => probes.push(*probe),
+                Ok(Document::Recovery(recovery)) => recoveries.push(*recovery),
                 Ok(Document::Summary) => {}
                 Err(why) => left_out.push(format!("{path}: {why}")),
             }
@@ -115,6 +121,12 @@ impl Report {
             match machines.iter_mut().find(|machine| probe.is_of(machine)) {
                 Some(machine) => machine.probes.push(probe),
                 None => left_out.push(format!("{}: a probe of a machine that has no runs here", probe.file)),
+            }
+        }
+        for recovery in recoveries {
+            match machines.iter_mut().find(|machine| recovery.is_of(machine)) {
+                Some(machine) => machine.recoveries.push(recovery),
+                None => left_out.push(format!("{}: of a machine that has no runs here", recovery.file)),
             }
         }
         Self { machines, left_out }

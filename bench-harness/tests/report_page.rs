@@ -20,7 +20,9 @@ use serde_json::{Value, json};
 const RECORDS: u64 = 10_000;
 const SECONDS: usize = 20;
 const WIDTH: usize = 1200;
-const HEIGHT: usize = 2600;
+const HEIGHT: usize = 5600;
+/// As on a telephone, as far as a browser's window goes.
+const NARROW: usize = 500;
 
 #[test]
 fn the_page_is_whole_in_a_browser_in_light_and_dark() {
@@ -37,21 +39,38 @@ fn the_page_is_whole_in_a_browser_in_light_and_dark() {
     let probed = folder.0.join("probed.html");
     let text = fs::read_to_string(&page).unwrap();
     fs::write(&probed, text.replace("</body>", &format!("<script>{PROBE}</script></body>"))).unwrap();
-    for scheme in ["light", "dark"] {
-        let found = probe(&browser, &probed, scheme, &folder.0);
+    for (scheme, width) in [("light", WIDTH), ("dark", WIDTH), ("light", NARROW)] {
+        let found = probe(&browser, &probed, scheme, width, &folder.0);
         check_probe(&found, scheme);
+    }
+    for scheme in ["light", "dark"] {
         let picture = screenshot(&browser, &page, scheme, &folder.0);
         check_picture(&picture, scheme);
     }
 }
 
-/// Two targets in three rounds; one more run that may not be used.
+/// Two targets in three rounds and one more run that may not be used; then a sweep of which one target does not hold
+/// the highest rate.
 fn make_page(folder: &Path) -> PathBuf {
+    let late = || json!({"kind": "invalid", "why": "the generator was late"});
+    let valid = || json!({"kind": "valid"});
     for round in 0..3_u64 {
-        write_result(folder, "millstream", round, 100 + 3 * round, json!({"kind": "valid"}));
-        write_result(folder, "kafka", round, 450 + 10 * round, json!({"kind": "valid"}));
+        let at = |target| Place {
+            file: format!("rounds-{target}-{round}.json"),
+            target,
+            workload: "x",
+            rate: 500.0,
+        };
+        write_result(folder, &at("millstream"), 100 + 3 * round, valid());
+        write_result(folder, &at("kafka"), 450 + 10 * round, valid());
     }
-    write_result(folder, "kafka", 9, 90_000, json!({"kind": "invalid", "why": "the generator was late"}));
+    let place = Place { file: "rounds-kafka-late.json".into(), target: "kafka", workload: "x", rate: 500.0 };
+    write_result(folder, &place, 90_000, late());
+    for (step, rate) in [(100, 1000.0), (200, 2000.0), (4000, 3000.0)] {
+        let at = |target| Place { file: format!("sweep-{target}-{rate}.json"), target, workload: "y", rate };
+        write_result(folder, &at("millstream"), step, valid());
+        write_result(folder, &at("kafka"), step * 3, if rate < 3000.0 { valid() } else { late() });
+    }
     let page = folder.join("report.html");
     let output = Command::new(env!("CARGO_BIN_EXE_millstream-bench"))
         .arg("report")
@@ -64,7 +83,14 @@ fn make_page(folder: &Path) -> PathBuf {
     page
 }
 
-fn write_result(folder: &Path, target: &str, round: u64, step_ns: u64, outcome: Value) {
+struct Place {
+    file: String,
+    target: &'static str,
+    workload: &'static str,
+    rate: f64,
+}
+
+fn write_result(folder: &Path, place: &Place, step_ns: u64, outcome: Value) {
     let ack = percentiles(step_ns);
     let seconds: Vec<Value> = (0..SECONDS)
         .map(|at| {
@@ -79,26 +105,26 @@ fn write_result(folder: &Path, target: &str, round: u64, step_ns: u64, outcome: 
         .collect();
     let result = json!({
         "format": 1, "harness": "0", "command": ["millstream-bench", "run", "x"], "began_ms": 1_700_000_000_000_i64,
-        "outcome": outcome, "target": {"name": target, "bootstrap": "h:1", "version": "1", "fsync": "every-ack"},
+        "outcome": outcome, "target": {"name": place.target, "bootstrap": "h:1", "version": "1", "fsync": "every-ack"},
         "workload": {
-            "name": "x", "about": "For this test.", "duration_s": SECONDS as f64, "topics": {}, "records": {},
-            "produce": {"rate": 500.0}, "consume": {},
+            "name": place.workload, "about": "For this test.", "duration_s": SECONDS as f64, "topics": {}, "records": {},
+            "produce": {"rate": place.rate}, "consume": {},
         },
         "machine": {"kernel": "6.12", "cpu": {"model": "A CPU", "logical": 8, "cores": 8}},
         "records": {
             "sent": RECORDS, "acked": RECORDS, "failed": 0, "delivered": RECORDS, "lost": 0, "duplicated": 0,
-            "reordered": 0, "corrupted": 0, "acked_per_s": 500.0, "acked_mib_per_s": 0.5, "delivered_per_s": 500.0,
+            "reordered": 0, "corrupted": 0, "acked_per_s": place.rate, "acked_mib_per_s": 0.5, "delivered_per_s": 500.0,
         },
         "latency": {"ack": ack, "end_to_end": percentiles(step_ns * 2)},
         "seconds": seconds,
         "generator": {"client": "own", "threads": 1, "user_s": 1.0, "system_s": 1.0, "records_per_cpu_s": 5000.0, "lag": null},
         "broker": {
-            "user_s": 2.0, "system_s": 1.0, "cpu_us_per_record": 3.0 + round as f64, "cpu_s_per_gib": 1.0,
+            "user_s": 2.0, "system_s": 1.0, "cpu_us_per_record": 3.0 + step_ns as f64 / 1000.0, "cpu_s_per_gib": 1.0,
             "context_switches": 10, "resident_bytes": 1, "peak_resident_bytes": 1,
             "device_written_bytes": null, "write_amplification": null,
         },
     });
-    fs::write(folder.join(format!("{target}-{round}.json")), result.to_string()).unwrap();
+    fs::write(folder.join(&place.file), result.to_string()).unwrap();
 }
 
 fn percentiles(step_ns: u64) -> Value {
@@ -151,19 +177,23 @@ const PROBE: &str = r#"
 fn check_probe(found: &Value, scheme: &str) {
     assert_eq!(found["scheme"], scheme);
     // Four nines in tenths and the beginning; two lines of latency, one of the rate; user and system.
+    let (percentiles, latency, rate, cpu) = (2 * 41, 2 * 2 * SECONDS, 2 * SECONDS, 2 * 2);
     let expected = json!({
-        "m0w0-ack": 2 * 41, "m0w0-e2e": 2 * 41, "m0w0-time": 2 * 2 * SECONDS, "m0w0-rate": 2 * SECONDS, "m0w0-cpu": 2 * 2,
+        "m0w0-ack": percentiles, "m0w0-e2e": percentiles, "m0w0-time": latency, "m0w0-rate": rate, "m0w0-cpu": cpu,
+        "m0w1-ack": percentiles, "m0w1-e2e": percentiles, "m0w1-time": latency, "m0w1-rate": rate, "m0w1-cpu": cpu,
+        // Three rates, of which one target holds two; and a cross.
+        "m0w1-knee": 3 + 2, "m0w1-throughput": 3 + 2 + 1,
     });
     assert_eq!(found["plots"], expected);
     assert_eq!(found["stray"], json!([]), "drawn outside its plot, or not at all");
     assert_eq!((&found["left"], &found["headless"], &found["unnamed"]), (&json!(0), &json!(0), &json!(0)));
     assert_eq!(found["wide"], false, "the page scrolls sideways");
     assert!(found["numbers"].as_u64().unwrap() > 50, "{found}");
-    assert_eq!(found["marks"], json!(["INVALID"]));
+    assert_eq!(found["marks"], json!(["INVALID", "INVALID"]));
 }
 
-fn probe(browser: &Path, page: &Path, scheme: &str, folder: &Path) -> Value {
-    let output = run(browser, scheme, folder, &["--dump-dom".into()], page);
+fn probe(browser: &Path, page: &Path, scheme: &str, width: usize, folder: &Path) -> Value {
+    let output = run(browser, scheme, width, folder, &["--dump-dom".into()], page);
     let text = String::from_utf8_lossy(&output.stdout);
     let found = text.split_once("FOUND").and_then(|(_, rest)| rest.split_once("END"));
     // The probe's own text stands in the page before what it found.
@@ -174,7 +204,7 @@ fn probe(browser: &Path, page: &Path, scheme: &str, folder: &Path) -> Value {
 
 fn screenshot(browser: &Path, page: &Path, scheme: &str, folder: &Path) -> Picture {
     let file = folder.join(format!("{scheme}.png"));
-    run(browser, scheme, folder, &[format!("--screenshot={}", file.display())], page);
+    run(browser, scheme, WIDTH, folder, &[format!("--screenshot={}", file.display())], page);
     if let Ok(keep) = std::env::var("BENCH_SCREENSHOTS") {
         fs::create_dir_all(&keep).unwrap();
         fs::copy(&file, Path::new(&keep).join(format!("report-{scheme}.png"))).unwrap();
@@ -183,7 +213,7 @@ fn screenshot(browser: &Path, page: &Path, scheme: &str, folder: &Path) -> Pictu
     Picture::read(&fs::read(&file).unwrap())
 }
 
-fn run(browser: &Path, scheme: &str, folder: &Path, more: &[String], page: &Path) -> Output {
+fn run(browser: &Path, scheme: &str, width: usize, folder: &Path, more: &[String], page: &Path) -> Output {
     let preferred = if scheme == "dark" { 0 } else { 1 };
     let output = Command::new(browser)
         .args([
@@ -195,7 +225,7 @@ fn run(browser: &Path, scheme: &str, folder: &Path, more: &[String], page: &Path
         ])
         .args(["--no-first-run", "--disable-extensions", "--enable-logging=stderr", "--log-level=0"])
         .arg(format!("--blink-settings=preferredColorScheme={preferred}"))
-        .arg(format!("--window-size={WIDTH},{HEIGHT}"))
+        .arg(format!("--window-size={width},{HEIGHT}"))
         .arg(format!("--user-data-dir={}", folder.join("profile").display()))
         .args(more)
         .arg(format!("file://{}", page.display()))

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::Report;
 use super::plot::{Axis, Bar, Kind, Plot, Series, bars};
+use super::recovery;
 use super::run::{Run, Standing};
 use super::section::{Machine, Section};
 use super::summary::{self, Spread};
@@ -111,6 +112,9 @@ fn one_machine(machine: &Machine, at: usize, out: &mut String) {
     for (place, section) in machine.sections.iter().enumerate() {
         one_section(section, machine, &format!("m{at}w{place}"), out);
     }
+    if let Some(table) = recovery::table(&machine.recoveries) {
+        let _ = write!(out, "<h3>Start-up and recovery</h3>\n{}", table.html());
+    }
     if !machine.probes.is_empty() {
         out.push_str("<details><summary>The limit: this machine without a broker</summary>\n");
         for probe in &machine.probes {
@@ -143,12 +147,15 @@ fn one_section(section: &Section, machine: &Machine, id: &str, out: &mut String)
             );
         }
     }
-    let rate = section.compared_rate();
-    out.push_str(&summary::comparison(section, machine, rate).html());
-    for plot in plots(section, targets, rate, id) {
+    for table in summary::tables(section, machine) {
+        out.push_str(&table.html());
+    }
+    for plot in plots(section, targets, id) {
         out.push_str(&plot.svg());
     }
-    cpu_bars(section, targets, rate, id, out);
+    if let Some(rate) = section.compared().rate() {
+        cpu_bars(section, targets, rate, id, out);
+    }
     out.push_str("<details><summary>Every run</summary>\n");
     out.push_str(&summary::all_runs(section).html());
     if let Some(table) = summary::partitions(section) {
@@ -205,12 +212,18 @@ pub(super) fn what_was_asked(run: &Run) -> String {
 }
 
 /// All plots of a section that have something to show.
-pub(super) fn plots(section: &Section, targets: &[String], rate: Option<f64>, id: &str) -> Vec<Plot> {
+pub(super) fn plots(section: &Section, targets: &[String], id: &str) -> Vec<Plot> {
     let mut plots = Vec::new();
-    plots.extend(percentiles(section, targets, rate, id, "ack", "acknowledgement", |run| run.ack.as_ref()));
-    plots.extend(percentiles(section, targets, rate, id, "e2e", "delivery", |run| run.end_to_end.as_ref()));
-    plots.extend(over_time(section, targets, rate, id));
-    plots.extend(rate_over_time(section, targets, rate, id));
+    if let Some(rate) = section.compared().rate() {
+        plots.extend(percentiles(section, targets, rate, id, "ack", "acknowledgement", |run| {
+            run.ack.as_ref()
+        }));
+        plots.extend(percentiles(section, targets, rate, id, "e2e", "delivery", |run| {
+            run.end_to_end.as_ref()
+        }));
+        plots.extend(over_time(section, targets, rate, id));
+        plots.extend(rate_over_time(section, targets, rate, id));
+    }
     if section.rates().len() > 1 {
         plots.extend(latency_by_rate(section, targets, id));
         plots.extend(throughput_by_rate(section, targets, id));

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::run::Standing;
-use super::{Report, html, section, summary};
+use super::{Report, html, recovery, section, summary};
 
 pub(super) fn page(report: &Report) -> String {
     let mut out = String::from("# millstream-bench\n\n");
@@ -27,6 +27,9 @@ pub(super) fn page(report: &Report) -> String {
         for section in &machine.sections {
             out.push_str(&one(section, machine));
         }
+        if let Some(table) = recovery::table(&machine.recoveries) {
+            let _ = write!(out, "### Start-up and recovery\n\n{}", table.markdown());
+        }
         for probe in &machine.probes {
             out.push_str(&probe.table().markdown());
         }
@@ -46,7 +49,9 @@ fn one(section: &section::Section, machine: &section::Machine) -> String {
     if section.bad().next().is_some() {
         out.push('\n');
     }
-    out.push_str(&summary::comparison(section, machine, section.compared_rate()).markdown());
+    for table in summary::tables(section, machine) {
+        out.push_str(&table.markdown());
+    }
     out.push_str(&summary::all_runs(section).markdown());
     if let Some(table) = summary::partitions(section) {
         out.push_str(&table.markdown());

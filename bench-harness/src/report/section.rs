@@ -1,6 +1,9 @@
 //! Which runs may stand side by side: those of one machine that did the same work, the rate apart.
 
+use std::collections::BTreeSet;
+
 use super::probe::Probe;
+use super::recovery::Recovery;
 use super::run::Run;
 use crate::machine::Facts;
 
@@ -13,12 +16,23 @@ pub(super) struct Machine {
     pub(super) targets: Vec<String>,
     /// What it gives without a broker.
     pub(super) probes: Vec<Probe>,
+    pub(super) recoveries: Vec<Recovery>,
 }
 
 /// Runs of one workload.
 #[derive(Debug)]
 pub(super) struct Section {
     pub(super) runs: Vec<Run>,
+}
+
+/// Where targets meet.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Compared {
+    /// The work has no rate.
+    AsIs,
+    At(f64),
+    /// Each has rates of its own: only the plots by rate say something.
+    Nowhere,
 }
 
 pub(super) fn group(runs: Vec<Run>) -> Vec<Machine> {
@@ -29,7 +43,13 @@ pub(super) fn group(runs: Vec<Run>) -> Vec<Machine> {
             let facts = run.facts.clone();
             machines.push((
                 key,
-                Machine { facts, sections: Vec::new(), targets: Vec::new(), probes: Vec::new() },
+                Machine {
+                    facts,
+                    sections: Vec::new(),
+                    targets: Vec::new(),
+                    probes: Vec::new(),
+                    recoveries: Vec::new(),
+                },
             ));
             machines.len() - 1
         });
@@ -56,6 +76,17 @@ impl Machine {
     }
 }
 
+impl Compared {
+    /// The rate of the runs that stand side by side; None for no runs.
+    pub(super) fn rate(self) -> Option<Option<f64>> {
+        match self {
+            Self::AsIs => Some(None),
+            Self::At(rate) => Some(Some(rate)),
+            Self::Nowhere => None,
+        }
+    }
+}
+
 impl Section {
     /// Those that were asked for, rising.
     pub(super) fn rates(&self) -> Vec<f64> {
@@ -65,16 +96,17 @@ impl Section {
         rates
     }
 
-    /// The rate at which targets are compared: where most of them have runs that may be used; the highest of those.
-    pub(super) fn compared_rate(&self) -> Option<f64> {
-        let targets_at = |rate: f64| {
-            let mut targets: Vec<String> = self.good_at(Some(rate)).map(Run::target).collect();
-            targets.sort();
-            targets.dedup();
-            targets.len()
+    /// At which targets are compared: where most of them have runs that may be used, and of those the highest.
+    pub(super) fn compared(&self) -> Compared {
+        let targets = |runs: &mut dyn Iterator<Item = &Run>| -> usize {
+            runs.map(Run::target).collect::<BTreeSet<String>>().len()
         };
-        let rates = self.rates();
-        rates.iter().copied().max_by_key(|rate| (targets_at(*rate), rate.to_bits()))
+        let at = |rate: f64| targets(&mut self.good_at(Some(rate)));
+        let Some(rate) = self.rates().into_iter().max_by_key(|rate| (at(*rate), rate.to_bits())) else {
+            return Compared::AsIs;
+        };
+        let is_shared = at(rate) > 1 || targets(&mut self.runs.iter()) == 1;
+        if is_shared { Compared::At(rate) } else { Compared::Nowhere }
     }
 
     pub(super) fn good_at(&self, rate: Option<f64>) -> impl Iterator<Item = &Run> {

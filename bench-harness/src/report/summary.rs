@@ -94,7 +94,7 @@ impl Spread {
         Some(Self { median, least, greatest, runs: values.len() })
     }
 
-    fn shown(&self) -> String {
+    pub(super) fn shown(&self) -> String {
         match self.runs {
             1 => number::plain(self.median),
             _ => format!(
@@ -121,6 +121,55 @@ impl Spread {
 }
 
 const ROUNDS_MIN: usize = 3;
+
+/// What is to be seen first of a section.
+pub(super) fn tables(section: &Section, machine: &Machine) -> Vec<Table> {
+    let mut tables = Vec::new();
+    tables.extend(section.compared().rate().map(|rate| comparison(section, machine, rate)));
+    if section.rates().len() > 1 {
+        tables.push(by_rate(section, &machine.targets));
+    }
+    tables
+}
+
+/// Columns of the table by rate.
+const BY_RATE: &[&str] = &[
+    "acked_per_s",
+    "ack_p50_us",
+    "ack_p99_us",
+    "ack_p99_9_us",
+    "ack_max_us",
+    "end_to_end_p99_us",
+    "cpu_us_per_record",
+];
+
+fn by_rate(section: &Section, targets: &[String]) -> Table {
+    let figures =
+        || BY_RATE.iter().filter_map(|column| FIGURES.iter().find(|figure| figure.column == *column));
+    let mut columns =
+        vec![Column::text("target"), Column::number("asked", "records/s"), Column::number("runs", "")];
+    columns.extend(figures().map(|figure| Column::number(figure.name, figure.unit)));
+    let mut rows = Vec::new();
+    for target in targets {
+        for rate in section.rates() {
+            let is_one = |run: &&Run| run.target() == *target;
+            let all = section.runs.iter().filter(|run| run.rate() == Some(rate)).filter(is_one).count();
+            let good: Vec<&Run> = section.good_at(Some(rate)).filter(is_one).collect();
+            if all == 0 {
+                continue;
+            }
+            let count = if good.len() == all { all.to_string() } else { format!("{} of {all}", good.len()) };
+            let mut cells = vec![target.clone(), number::plain(rate), count];
+            cells.extend(figures().map(|figure| {
+                let spread = Spread::of(good.iter().filter_map(|run| (figure.of)(run)));
+                spread.map_or_else(|| "–".to_owned(), |spread| number::plain(spread.median))
+            }));
+            rows.push(Row { cells, is_bad: good.is_empty() });
+        }
+    }
+    let caption = "By the rate asked: medians of the runs that may be used.".to_owned();
+    Table { caption, columns, rows }
+}
 
 /// Figures down, targets across; the first target is what others are measured by.
 pub(super) fn comparison(section: &Section, machine: &Machine, rate: Option<f64>) -> Table {

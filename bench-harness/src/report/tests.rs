@@ -98,7 +98,7 @@ fn only_section(report: &Report) -> &section::Section {
 
 fn comparison(report: &Report) -> Vec<(String, Vec<String>)> {
     let section = only_section(report);
-    let table = summary::comparison(section, &report.machines[0], section.compared_rate());
+    let table = summary::comparison(section, &report.machines[0], section.compared().rate().unwrap());
     let name = |cells: &[String]| format!("{} {}", cells[0], cells[1]);
     table.rows.into_iter().map(|row| (name(&row.cells), row.cells[2..].to_vec())).collect()
 }
@@ -109,7 +109,7 @@ fn cells<'a>(table: &'a [(String, Vec<String>)], name: &str) -> &'a [String] {
 
 fn plot_of(report: &Report, id: &str) -> plot::Plot {
     let section = only_section(report);
-    let plots = html::plots(section, &report.machines[0].targets, section.compared_rate(), "x");
+    let plots = html::plots(section, &report.machines[0].targets, "x");
     plots.into_iter().find(|plot| plot.id == format!("x-{id}")).unwrap_or_else(|| panic!("no plot {id}"))
 }
 
@@ -219,7 +219,10 @@ fn a_sweep_is_drawn_by_rate_with_gaps_and_crosses() {
         results.push(run);
     }
     let report = report(results);
-    assert_eq!(only_section(&report).compared_rate(), Some(3000.0), "the highest that both hold");
+    let both_hold = section::Compared::At(3000.0);
+    assert_eq!(only_section(&report).compared(), both_hold, "the highest that both hold");
+    let page = html::page(&report);
+    assert!(page.contains("<td class=\"n\">0 of 1</td>"), "b at 2000 has no run that may be used");
     let knee = plot_of(&report, "knee");
     let shape: Vec<Vec<usize>> =
         knee.series.iter().map(|series| series.parts.iter().map(Vec::len).collect()).collect();
@@ -360,4 +363,48 @@ fn brokers_are_held_against_what_the_same_machine_gives_without_one() {
     assert!((p50 - 11.0 * 500.0 / 50.0).abs() < 1.0, "{p50}");
     assert_eq!(cells(&table, "acknowledged bytes / most the raw disk took %")[..2], ["25.0", "25.0"]);
     assert!(html::page(&report).contains("What the disk gives to a bare io_uring loop"));
+}
+
+#[test]
+fn targets_that_met_at_no_rate_are_shown_by_rate_only() {
+    let report = report(vec![
+        result("a", 1000.0, 10),
+        result("a", 2000.0, 20),
+        result("b", 1500.0, 10),
+        result("b", 3000.0, 20),
+    ]);
+    assert_eq!(only_section(&report).compared(), section::Compared::Nowhere);
+    let page = html::page(&report);
+    assert!(page.contains("id=\"m0w0-knee\"") && !page.contains("id=\"m0w0-ack\""));
+    assert!(page.contains("By the rate asked") && !page.contains(" / first"));
+}
+
+#[test]
+fn recoveries_stand_in_a_table_of_their_machine_and_losses_are_marked() {
+    let round = |killed: f64, lost: u64| {
+        serde_json::json!({
+            "empty_answer_ms": 5.0, "empty_first_ack_ms": 7.0, "filled_bytes": 1_u64 << 31, "fill_mib_per_s": 1.0,
+            "killed_answer_ms": killed, "killed_first_ack_ms": killed, "killed_all_ack_ms": killed, "lost": lost,
+        })
+    };
+    let document = |name: &str, model: &str, lost| {
+        serde_json::json!({
+            "format": FORMAT, "kind": "recovery", "harness": "0", "command": [], "began_ms": 0, "machine": machine(model),
+            "target": {"name": name, "bootstrap": ""}, "gib": 2.0, "partitions": 8, "cold": false,
+            "rounds": [round(100.0, 0), round(300.0, lost), round(200.0, 0)], "troubles": [],
+        })
+        .to_string()
+    };
+    let texts = [
+        ("a.json", serde_json::to_string(&result("a", 1000.0, 10)).unwrap()),
+        ("b.json", document("good", "A CPU", 0)),
+        ("c.json", document("lossy", "A CPU", 3)),
+        ("d.json", document("far", "Another CPU", 0)),
+    ];
+    let report = Report::of(&texts.map(|(path, text)| (path.to_owned(), text)));
+    assert_eq!(report.left_out, ["d.json: of a machine that has no runs here"]);
+    let page = html::page(&report);
+    assert!(page.contains("<td class=\"n\">200 [100 … 300]</td>"));
+    assert!(page.contains("<tr class=\"bad\"><th scope=\"row\">lossy, fsync: unknown</th>"), "{page}");
+    assert!(markdown::page(&report).contains("| good, fsync: unknown | warm | 2.00 | 8 | 3 | 5.00 ["));
 }
