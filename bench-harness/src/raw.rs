@@ -1,0 +1,86 @@
+//! The physical limit: what disk and network give to a bare io_uring loop, with no broker in between.
+
+use std::path::{Path, PathBuf};
+
+use hdrhistogram::Histogram;
+use serde::Serialize;
+
+use crate::failure::Failure;
+
+pub(crate) mod disk;
+pub(crate) mod echo;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Action,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Action {
+    /// Writes past the page cache: sizes by depths, flushed or not, into new and into written space
+    Disk(disk::Args),
+    /// Requests that come back as they are, over TCP
+    Echo(echo::Args),
+}
+
+pub(crate) fn main(args: Args) -> Result<(), Failure> {
+    match args.command {
+        Action::Disk(args) => disk::main(&args),
+        Action::Echo(args) => echo::main(&args),
+    }
+}
+
+/// A probe's results: what `--output` writes.
+#[derive(Serialize)]
+struct Document<'a, R> {
+    format: u32,
+    /// `raw-disk` or `raw-echo`.
+    kind: &'a str,
+    harness: &'a str,
+    command: Vec<String>,
+    machine: serde_json::Value,
+    rows: &'a [R],
+}
+
+/// How long single operations took.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Times {
+    pub(crate) count: u64,
+    pub(crate) p50_us: f64,
+    pub(crate) p99_us: f64,
+    pub(crate) p99_9_us: f64,
+    pub(crate) max_us: f64,
+}
+
+impl Times {
+    fn of(histogram: &Histogram<u64>) -> Self {
+        let at = |quantile| histogram.value_at_quantile(quantile) as f64 / 1e3;
+        let max_us = histogram.max() as f64 / 1e3;
+        Self { count: histogram.len(), p50_us: at(0.5), p99_us: at(0.99), p99_9_us: at(0.999), max_us }
+    }
+}
+
+fn histogram() -> Histogram<u64> {
+    Histogram::new(3).expect("three digits are allowed")
+}
+
+fn write_document<R: Serialize>(
+    output: Option<&PathBuf>,
+    kind: &str,
+    folder: &Path,
+    rows: &[R],
+) -> Result<(), Failure> {
+    let Some(path) = output else { return Ok(()) };
+    let machine = crate::machine::facts(Some(folder));
+    let command = std::env::args().collect();
+    let document =
+        Document { format: FORMAT, kind, harness: env!("CARGO_PKG_VERSION"), command, machine, rows };
+    let written = std::fs::File::create(path).and_then(|mut file| {
+        serde_json::to_writer_pretty(&mut file, &document)?;
+        std::io::Write::write_all(&mut file, b"\n")
+    });
+    written.map_err(|error| Failure::failed(format!("{}: {error}", path.display())))
+}
+
+const FORMAT: u32 = 1;
