@@ -88,7 +88,7 @@ pub(crate) fn main(args: Args) -> Result<(), Failure> {
 fn to_toml(converted: &Converted) -> Result<String, Failure> {
     let mut text = String::new();
     for note in &converted.notes {
-        let _ = writeln!(text, "# {note}");
+        let _ = writeln!(text, "# {}", note.replace('\n', " "));
     }
     let body = toml::to_string(&converted.workload)
         .map_err(|error| Failure::failed(format!("the workload cannot be written as TOML: {error}")))?;
@@ -114,7 +114,7 @@ fn convert(path: &str, text: &str) -> Result<Converted, Problem> {
     let produce = produce(&fields, topics.count, &mut notes)?;
     let consume = consume(&fields, records.bytes, &mut notes)?;
     let workload = Workload {
-        about: format!("Made from the OpenMessaging Benchmark workload {path}."),
+        about: format!("Made from the OpenMessaging Benchmark workload {}.", file_name(path)),
         name,
         duration_s: 60.0 * fields.number_needed::<f64>("testDurationMinutes")?,
         warm_up_s: 60.0 * fields.number("warmupDurationMinutes")?.unwrap_or(WARM_UP_MINUTES),
@@ -125,6 +125,10 @@ fn convert(path: &str, text: &str) -> Result<Converted, Problem> {
         consume,
     };
     Ok(Converted { workload, notes })
+}
+
+fn file_name(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
 }
 
 fn records(fields: &Fields<'_>, notes: &mut Vec<String>) -> Result<Records, Problem> {

@@ -58,12 +58,20 @@ impl Mount {
         let (before, after) = line.split_once(" - ")?;
         let before: Vec<&str> = before.split(' ').collect();
         let mut after = after.split(' ');
+        let (filesystem, source) = (after.next()?.to_owned(), after.next()?.to_owned());
+        // Options of this mount, then those of the file system.
+        let mut options: Vec<&str> = before.get(5)?.split(',').collect();
+        for option in after.next().unwrap_or_default().split(',').filter(|it| !it.is_empty()) {
+            if !options.contains(&option) {
+                options.push(option);
+            }
+        }
         Some(Self {
             device: (*before.get(2)?).to_owned(),
             place: unescaped(before.get(4)?),
-            options: (*before.get(5)?).to_owned(),
-            filesystem: after.next()?.to_owned(),
-            source: after.next()?.to_owned(),
+            options: options.join(","),
+            filesystem,
+            source,
         })
     }
 }

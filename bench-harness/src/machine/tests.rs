@@ -59,7 +59,7 @@ pub(crate) const SERVER: &[(&str, &str)] = &[
     (
         "proc/self/mountinfo",
         "27 1 259:2 / / rw,relatime - ext4 /dev/nvme0n1p2 rw\n\
-         28 27 259:3 / /data\\040here rw,noatime,discard - xfs /dev/nvme0n1p3 rw\n\
+         28 27 259:3 / /data\\040here rw,noatime - xfs /dev/nvme0n1p3 rw,discard\n\
          29 27 0:30 / /memory rw - tmpfs tmpfs rw\n",
     ),
     ("sys/dev/block/259:3/partition", "3\n"),
@@ -103,6 +103,7 @@ fn a_server_is_described() {
     assert_eq!(facts.limits, limits);
     let disk = facts.disk.clone().unwrap();
     assert_eq!((disk.mount.as_str(), disk.filesystem.as_str()), ("/data here", "xfs"));
+    assert_eq!(disk.options, "rw,noatime,discard", "of the mount and of the file system");
     assert_eq!((disk.cache.as_deref(), disk.model.as_deref()), (Some("write back"), Some("A DISK 2000")));
     assert_eq!((disk.scheduler.as_deref(), disk.is_rotational), (Some("none"), Some(false)));
     assert_eq!((disk.size_bytes, disk.physical_block_bytes), (Some(1 << 20), Some(4096)));

@@ -17,7 +17,11 @@ const TOLERANCE: f64 = 0.01;
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Curve(pub(super) Vec<(f64, f64)>);
 
-pub(super) fn curve(percentiles: &Percentiles) -> Result<Curve, String> {
+/// None if nothing was timed.
+pub(super) fn curve(percentiles: &Percentiles) -> Result<Option<Curve>, String> {
+    if percentiles.count == 0 {
+        return Ok(None);
+    }
     let histogram = decode(&percentiles.histogram)?;
     agrees(percentiles, &histogram)?;
     let end = (histogram.len() as f64).log10();
@@ -31,7 +35,7 @@ pub(super) fn curve(percentiles: &Percentiles) -> Result<Curve, String> {
         Some(point) if end - point.0 < 1e-9 => *point = last,
         _ => points.push(last),
     }
-    Ok(Curve(points))
+    Ok(Some(Curve(points)))
 }
 
 fn decode(text: &str) -> Result<Histogram<u64>, String> {

@@ -42,10 +42,9 @@ impl Run {
         let mut standing = standing(&result);
         let (mut ack, mut end_to_end) = (None, None);
         if let Some(latency) = &result.latency {
-            let curves = histogram::curve(&latency.ack)
-                .and_then(|ack| Ok((ack, latency.end_to_end.as_ref().map(histogram::curve).transpose()?)));
-            match curves {
-                Ok((of_acks, of_deliveries)) => (ack, end_to_end) = (Some(of_acks), of_deliveries),
+            let of_deliveries = latency.end_to_end.as_ref().map_or(Ok(None), histogram::curve);
+            match histogram::curve(&latency.ack).and_then(|of_acks| Ok((of_acks, of_deliveries?))) {
+                Ok(curves) => (ack, end_to_end) = curves,
                 Err(why) => standing = standing.or_bad("BROKEN", why),
             }
         }

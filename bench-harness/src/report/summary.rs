@@ -26,11 +26,11 @@ const fn figure(
 }
 
 fn ack(run: &Run) -> Option<&Percentiles> {
-    run.result.latency.as_ref().map(|latency| &latency.ack)
+    run.result.latency.as_ref().map(|latency| &latency.ack).filter(|it| it.count > 0)
 }
 
 fn end_to_end(run: &Run) -> Option<&Percentiles> {
-    run.result.latency.as_ref().and_then(|latency| latency.end_to_end.as_ref())
+    run.result.latency.as_ref().and_then(|latency| latency.end_to_end.as_ref()).filter(|it| it.count > 0)
 }
 
 const MIB: f64 = 1_048_576.0;

@@ -408,3 +408,13 @@ fn recoveries_stand_in_a_table_of_their_machine_and_losses_are_marked() {
     assert!(page.contains("<tr class=\"bad\"><th scope=\"row\">lossy, fsync: unknown</th>"), "{page}");
     assert!(markdown::page(&report).contains("| good, fsync: unknown | warm | 2.00 | 8 | 3 | 5.00 ["));
 }
+
+#[test]
+fn consumers_that_read_nothing_in_time_have_no_latency_and_spoil_nothing() {
+    let mut run = result("a", 1000.0, 10);
+    run.latency.as_mut().unwrap().end_to_end = Some(percentiles(0, 1));
+    let report = report(vec![run]);
+    assert!(report.runs().all(Run::is_good));
+    let table = comparison(&report);
+    assert!(table.iter().all(|(name, _)| !name.starts_with("end to end")), "{table:?}");
+}
