@@ -5,6 +5,7 @@ use std::io::IsTerminal;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::load::Observer;
 use crate::number;
 use crate::result::Second;
 use crate::workload::Workload;
@@ -35,17 +36,17 @@ impl Live {
         }
         Self { bar, lines: Lines::new(step), is_measuring: false }
     }
+}
 
-    /// The warm-up is over.
-    pub(crate) fn measuring(&mut self) {
+impl Observer for Live {
+    fn measuring(&mut self) {
         self.is_measuring = true;
         if let Some(bar) = &self.bar {
             bar.reset();
         }
     }
 
-    /// A second passed.
-    pub(crate) fn second(&mut self, second: &Second) {
+    fn second(&mut self, second: &Second) {
         let words = if self.is_measuring { "" } else { "warm-up: " };
         match &self.bar {
             Some(bar) => {
@@ -62,8 +63,7 @@ impl Live {
         }
     }
 
-    /// The measured time is over.
-    pub(crate) fn measured(&mut self) {
+    fn measured(&mut self) {
         self.is_measuring = false;
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();

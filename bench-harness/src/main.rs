@@ -5,20 +5,29 @@
     reason = "an ordinary program, which no simulator runs: it has files, threads, sockets and clocks of its own"
 )]
 
-#[allow(dead_code, reason = "watches what a load costs; loads come with the commands that run them")]
+mod accounts;
+mod client;
+mod clock;
+#[allow(dead_code, reason = "watches what a load costs; the commands that compare come next")]
 mod cost;
 mod doctor;
 mod failure;
 mod figure;
-#[allow(dead_code, reason = "watches a load; loads come with the commands that run them")]
+mod keyspace;
+mod latency;
 mod live;
+mod load;
 mod machine;
 mod number;
 mod omb;
+mod payload;
+mod random;
 mod raw;
 mod recovery;
 mod report;
 mod result;
+mod run;
+mod schedule;
 #[allow(dead_code, reason = "part of it is for the commands that put a load on brokers; they come next")]
 mod session;
 #[allow(dead_code, reason = "as above")]
@@ -53,6 +62,8 @@ enum Command {
     Report(report::Args),
     Machine(machine::Args),
     Doctor(doctor::Args),
+    /// Run a workload on a broker and account for every record
+    Run(run::Args),
 }
 
 fn main() -> ExitCode {
@@ -75,5 +86,6 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Report(args) => report::main(args),
         Command::Machine(args) => machine::main(args),
         Command::Doctor(args) => doctor::main(args),
+        Command::Run(args) => run::main(args),
     }
 }

@@ -1,0 +1,301 @@
+//! The harness itself is measured: by a broker whose delays and faults are known.
+#![allow(clippy::disallowed_methods, reason = "an ordinary program is tested over ordinary sockets")]
+#![allow(clippy::unwrap_used, reason = "a test may stop at anything that is not as it should be")]
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, Output};
+use std::sync::{PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use base64::Engine;
+use hdrhistogram::Histogram;
+use hdrhistogram::serialization::Deserializer;
+use serde_json::Value;
+
+use broker::{Behaviour, FakeBroker};
+
+#[path = "truth/broker.rs"]
+mod broker;
+
+/// Who measures time has the machine for itself, as far as these tests go.
+static MACHINE: RwLock<()> = RwLock::new(());
+
+/// One run in a folder of its own.
+struct Run {
+    output: Output,
+    result: Value,
+}
+
+fn folder(name: &str) -> PathBuf {
+    let folder = std::env::temp_dir().join(format!("millstream-bench-{}-{name}", std::process::id()));
+    fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+fn run(name: &str, bootstrap: &str, workload: &str, arguments: &[&str]) -> Run {
+    let folder = folder(name);
+    let (workload_file, result_file) = (folder.join("workload.toml"), folder.join("result.json"));
+    fs::write(&workload_file, format!("name = \"{name}\"\n{workload}")).unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_millstream-bench"))
+        .arg("run")
+        .arg(&workload_file)
+        .args(["--bootstrap", bootstrap, "--output"])
+        .arg(&result_file)
+        .args(arguments)
+        .output()
+        .unwrap();
+    let result = fs::read(&result_file).map_or(Value::Null, |text| serde_json::from_slice(&text).unwrap());
+    fs::remove_dir_all(&folder).unwrap();
+    Run { output, result }
+}
+
+impl Run {
+    fn errors(&self) -> String {
+        String::from_utf8_lossy(&self.output.stderr).into_owned()
+    }
+
+    fn count(&self, of: &str) -> u64 {
+        self.result["records"][of].as_u64().unwrap_or_else(|| panic!("no {of}: {}", self.errors()))
+    }
+
+    fn outcome(&self) -> &str {
+        self.result["outcome"]["kind"].as_str().unwrap_or_else(|| panic!("{}", self.errors()))
+    }
+
+    fn is_valid(&self) -> Result<(), String> {
+        self.expect_sound();
+        if self.outcome() == "valid" { Ok(()) } else { Err(self.result["outcome"].to_string()) }
+    }
+
+    /// For what is not about time: every record is there, even if a busy machine made the generator late.
+    fn expect_sound(&self) {
+        let why = self.result["outcome"]["why"].as_str().unwrap_or("the generator");
+        assert!(why.starts_with("the generator") && !why.contains(';'), "{why}");
+        assert_eq!(self.count("sent"), self.count("acked"));
+        for fault in ["failed", "lost", "corrupted"] {
+            assert_eq!(self.count(fault), 0, "{fault}: {}", self.result["records"]);
+        }
+    }
+
+    fn ack(&self, percentile: &str) -> f64 {
+        self.result["latency"]["ack"][percentile].as_f64().unwrap()
+    }
+
+    fn histogram(&self, of: &str) -> Histogram<u64> {
+        let text = self.result["latency"][of]["histogram"].as_str().unwrap();
+        let bytes = base64::engine::general_purpose::STANDARD.decode(text).unwrap();
+        Deserializer::new().deserialize(&mut &bytes[..]).unwrap()
+    }
+}
+
+fn within_a_hundredth(what: &str, found: f64, injected: f64) -> Result<(), String> {
+    let is_within = (found / injected - 1.0).abs() <= 0.01;
+    is_within.then_some(()).ok_or_else(|| format!("{what}: {found} µs for {injected} µs injected"))
+}
+
+/// A machine that is busy with other things adds to what was injected, now and then; a harness that is wrong always does.
+fn in_a_quiet_moment(measure: impl Fn() -> Result<(), String>) {
+    const TRIES: usize = 4;
+    let _machine = MACHINE.write().unwrap_or_else(PoisonError::into_inner);
+    let failures: Vec<String> = (0..TRIES).map_while(|_| measure().err()).collect();
+    assert!(failures.len() < TRIES, "{failures:?}");
+}
+
+/// A hundred producers, each on a connection whose answers take a time of their own: 80 of them 400 ms, 18 of them 1 s and 2 of
+/// them 2 s, so that every percentile is known.
+#[test]
+fn percentiles_are_those_that_were_injected() {
+    let delays = [(80, 400), (18, 1_000), (2, 2_000)];
+    let delays: Vec<Duration> =
+        delays.iter().flat_map(|(count, ms)| vec![Duration::from_millis(*ms); *count]).collect();
+    let workload = "duration_s = 3\nwarm_up_s = 2.5\n[topics]\npartitions = 4\n[records]\nbytes = 100\n\
+                    [produce]\nproducers = 100\nrate = 1000\nin_flight = 1000\n[consume]\nconsumers = 1\n";
+    in_a_quiet_moment(|| {
+        let broker = FakeBroker::start(Behaviour { delays: delays.clone(), ..Default::default() });
+        let run = run("percentiles", &broker.address.to_string(), workload, &["--threads", "1"]);
+        run.is_valid()?;
+        assert_eq!(run.result["latency"]["ack"]["count"], 3_000);
+        for (percentile, injected_us) in [
+            ("min_us", 400_000.0),
+            ("p50_us", 400_000.0),
+            ("p90_us", 1_000_000.0),
+            ("p99_us", 2_000_000.0),
+            ("max_us", 2_000_000.0),
+            ("mean_us", 540_000.0),
+        ] {
+            within_a_hundredth(percentile, run.ack(percentile), injected_us)?;
+        }
+        // Delivered long before they were acknowledged: consumers of this broker see records at once.
+        let delivered = run.histogram("end_to_end");
+        assert_eq!(delivered.len(), 3_000);
+        let p50_ns = delivered.value_at_quantile(0.5);
+        if p50_ns < 100_000_000 { Ok(()) } else { Err(format!("delivered after {p50_ns} ns")) }
+    });
+}
+
+/// Whoever waits for an answer before asking again sees one late answer here. There are 10,000.
+#[test]
+fn a_pause_of_a_second_is_ten_thousand_late_records() {
+    let pause = Some((Duration::from_secs(2), Duration::from_secs(1)));
+    let workload = "duration_s = 4\nwarm_up_s = 0.5\n[topics]\npartitions = 2\n[records]\nbytes = 100\n\
+                    [produce]\nproducers = 2\nrate = 10000\n[consume]\nconsumers = 0\n";
+    in_a_quiet_moment(|| {
+        let broker = FakeBroker::start(Behaviour { pause, ..Default::default() });
+        let run = run("pause", &broker.address.to_string(), workload, &["--threads", "1"]);
+        run.is_valid()?;
+        let latencies = run.histogram("ack");
+        assert_eq!(latencies.len(), 40_000);
+        within_a_hundredth("max", run.ack("max_us"), 1_000_000.0)?;
+        // A record that was due when so much of the pause was left is late by as much.
+        for late_ms in [100, 250, 500, 750, 900] {
+            let late = latencies.count_between(late_ms * 1_000_000, u64::MAX);
+            let expected = (1_000 - late_ms) * 10;
+            if late.abs_diff(expected) > 100 {
+                return Err(format!("{late} records later than {late_ms} ms, not {expected}"));
+            }
+        }
+        let worst = run.result["seconds"].as_array().unwrap().iter().map(|second| &second["ack_max_us"]);
+        assert!(worst.filter(|us| us.as_f64().unwrap() > 900_000.0).count() >= 1, "the second shows it too");
+        Ok(())
+    });
+}
+
+#[test]
+fn planted_faults_are_found_through_the_wire() {
+    let _machine = MACHINE.read().unwrap_or_else(PoisonError::into_inner);
+    let broker = FakeBroker::start(Behaviour {
+        loses: vec![10, 55],
+        doubles: vec![20, 60, 61],
+        swaps: vec![30],
+        corrupts: vec![40, 70],
+        ..Default::default()
+    });
+    let workload = "duration_s = 2\nwarm_up_s = 0\n[topics]\npartitions = 2\n[records]\nbytes = 64\n\
+                    [produce]\nrate = 200\n[consume]\nconsumers = 1\n";
+    for verify in [&[][..], &["--verify"]] {
+        let before = broker.planted();
+        let run = run("planted", &broker.address.to_string(), workload, verify);
+        let planted = broker.planted();
+        assert_eq!(run.outcome(), "invalid");
+        assert_eq!(run.output.status.code(), Some(1));
+        assert_eq!(run.result["latency"], Value::Null, "what was lost has no latency");
+        assert!(planted.lost - before.lost >= 4, "{planted:?}");
+        for (of, planted) in [
+            ("lost", planted.lost - before.lost),
+            ("duplicated", planted.duplicated - before.duplicated),
+            ("reordered", planted.reordered - before.reordered),
+            ("corrupted", planted.corrupted - before.corrupted),
+        ] {
+            assert_eq!(run.count(of), planted, "{of}: {}", run.result["records"]);
+        }
+        let by_partition = run.result["records"]["by_partition"].as_array().unwrap();
+        assert_eq!(by_partition.len(), 2);
+        assert_eq!(run.errors().contains("are gone"), !verify.is_empty(), "{}", run.errors());
+    }
+}
+
+#[test]
+fn every_codec_key_and_arrival_comes_through() {
+    let _machine = MACHINE.read().unwrap_or_else(PoisonError::into_inner);
+    for (name, codec, keys, produce) in [
+        ("gzip", "gzip", "{ kind = \"uniform\", count = 1000 }", "rate = 2000\nlinger_ms = 5"),
+        ("snappy", "snappy", "{ kind = \"none\" }", "rate = 2000\narrivals = \"poisson\"\nproducers = 3"),
+        ("lz4", "lz4", "{ kind = \"zipf\", count = 50, exponent = 1.1 }", "rate = 2000\nacks = 1"),
+        ("zstd", "zstd", "{ kind = \"none\" }", "arrivals = \"closed\"\nproducers = 4"),
+        ("max", "none", "{ kind = \"none\" }", "arrivals = \"max\"\nproducers = 2\nbatch_bytes = 16384"),
+        ("max-keyed", "none", "{ kind = \"uniform\", count = 9 }", "arrivals = \"max\"\nidempotent = true"),
+        ("burst", "none", "{ kind = \"none\" }", "rate = 2000\nburst = { every_s = 0.5, lasts_s = 0.1 }"),
+    ] {
+        let broker = FakeBroker::start(Behaviour::default());
+        let workload = format!(
+            "duration_s = 1\nwarm_up_s = 0.2\n[topics]\ncount = 2\npartitions = 3\n\
+             [records]\nbytes = 200\nrandomness = 0.5\nkeys = {keys}\n\
+             [produce]\ncodec = \"{codec}\"\n{produce}\n[consume]\nconsumers = 2\n"
+        );
+        let run = run(name, &broker.address.to_string(), &workload, &["--threads", "2", "--verify"]);
+        run.expect_sound();
+        assert_eq!(run.count("delivered"), 2 * run.count("sent"), "{name}");
+        // A third burst begins 1 s after the beginning, and is over when the 1.2 s are.
+        let expected = if name == "burst" { 3_000 } else { 2_400 };
+        if produce.contains("rate") {
+            assert!(run.count("acked").abs_diff(expected) < 250, "{name}: {}", run.count("acked"));
+        }
+    }
+}
+
+#[test]
+fn a_backlog_is_read_while_the_load_goes_on() {
+    let _machine = MACHINE.read().unwrap_or_else(PoisonError::into_inner);
+    let broker = FakeBroker::start(Behaviour::default());
+    let workload = "duration_s = 1\nwarm_up_s = 0.2\n[topics]\npartitions = 3\n[records]\nbytes = 100\n\
+                    [produce]\nrate = 1000\n\
+                    [consume]\nconsumers = 1\nfrom = \"beginning\"\nbacklog_records = 50000\n";
+    let run = run("backlog", &broker.address.to_string(), workload, &[]);
+    run.expect_sound();
+    assert_eq!(run.count("delivered"), run.count("sent"));
+    assert_eq!(run.count("sent"), 51_200);
+    assert_eq!(run.result["latency"]["end_to_end"]["count"], 1_000);
+}
+
+#[test]
+fn a_broken_connection_loses_nothing() {
+    let _machine = MACHINE.read().unwrap_or_else(PoisonError::into_inner);
+    let hangs_up_after = Some(Duration::from_secs(1));
+    let broker = FakeBroker::start(Behaviour { hangs_up_after, ..Default::default() });
+    let workload = "duration_s = 2\nwarm_up_s = 0.2\n[topics]\npartitions = 3\n[records]\nbytes = 100\n\
+                    [produce]\nrate = 3000\nproducers = 3\n[consume]\nconsumers = 2\n";
+    let run = run("hang-up", &broker.address.to_string(), workload, &["--verify"]);
+    run.expect_sound();
+    assert_eq!(run.count("delivered"), 2 * run.count("sent"));
+}
+
+#[test]
+fn a_broker_that_dies_leaves_an_incomplete_result() {
+    let _machine = MACHINE.read().unwrap_or_else(PoisonError::into_inner);
+    let dies_after = Some(Duration::from_secs(2));
+    let broker = FakeBroker::start(Behaviour { dies_after, ..Default::default() });
+    let workload =
+        "duration_s = 60\nwarm_up_s = 0.2\n[topics]\n[records]\nbytes = 100\n[produce]\nrate = 1000\n";
+    let began = Instant::now();
+    let run = run("death", &broker.address.to_string(), workload, &["--patience", "1s"]);
+    assert!(began.elapsed() < Duration::from_secs(20), "it gave up after {:?}", began.elapsed());
+    assert_eq!(run.outcome(), "incomplete");
+    assert_eq!(run.output.status.code(), Some(1));
+    assert!(run.errors().contains("no answer from"), "{}", run.errors());
+    assert!(run.count("acked") > 1_000, "what was measured is kept");
+    assert!(!run.result["seconds"].as_array().unwrap().is_empty());
+}
+
+#[test]
+fn a_generator_that_cannot_keep_up_says_so() {
+    let _machine = MACHINE.read().unwrap_or_else(PoisonError::into_inner);
+    let broker = FakeBroker::start(Behaviour::default());
+    let workload = "duration_s = 1\nwarm_up_s = 0\n[topics]\n[records]\nbytes = 36\n\
+                    [produce]\nrate = 30000000\nbatch_bytes = 100000\n[consume]\nconsumers = 0\n";
+    let run =
+        run("behind", &broker.address.to_string(), workload, &["--threads", "1", "--duration", "200ms"]);
+    assert_eq!(run.outcome(), "invalid");
+    assert!(run.errors().contains("generator"), "{}", run.errors());
+}
+
+#[test]
+fn what_cannot_be_is_refused_with_a_reason() {
+    let _machine = MACHINE.read().unwrap_or_else(PoisonError::into_inner);
+    let nowhere = "127.0.0.1:1";
+    for (name, workload, arguments, code, why) in [
+        ("no-rate", "[topics]\n[records]\n[produce]\n", &[][..], 2, "rate"),
+        ("small", "[topics]\n[records]\nbytes = 10\n[produce]\nrate = 1\n", &[], 2, "36"),
+        ("unknown-key", "[topics]\n[records]\n[produce]\nspeed = 1\n", &[], 2, "speed"),
+        ("group", "[topics]\n[records]\n[produce]\nrate = 1\n[consume]\ngroup = \"g\"\n", &[], 2, "group"),
+        ("nowhere", "[topics]\n[records]\n[produce]\nrate = 1\n", &[], 1, "cannot reach 127.0.0.1:1"),
+    ] {
+        let run = run(name, nowhere, workload, arguments);
+        assert_eq!(run.output.status.code(), Some(code), "{name}: {}", run.errors());
+        assert!(run.errors().contains(why), "{name}: {}", run.errors());
+        assert_eq!(run.result, Value::Null);
+    }
+    let run = run("tls", "ssl://broker:9093", "[topics]\n[records]\n[produce]\nrate = 1\n", &[]);
+    assert_eq!(run.output.status.code(), Some(2));
+    assert!(run.errors().contains("TLS"), "{}", run.errors());
+}
