@@ -15,7 +15,6 @@ pub(crate) struct Live {
     /// None where there is no terminal.
     bar: Option<ProgressBar>,
     lines: Lines,
-    is_measuring: bool,
 }
 
 /// Longer runs say less often how they are.
@@ -34,37 +33,36 @@ impl Live {
         if bar.is_none() {
             eprintln!("{label}: {} s of warm-up, then {} s", workload.warm_up_s, workload.duration_s);
         }
-        Self { bar, lines: Lines::new(step), is_measuring: false }
+        Self { bar, lines: Lines::new(step) }
     }
 }
 
 impl Observer for Live {
     fn measuring(&mut self) {
-        self.is_measuring = true;
         if let Some(bar) = &self.bar {
+            bar.set_message("");
             bar.reset();
         }
     }
 
     fn second(&mut self, second: &Second) {
-        let words = if self.is_measuring { "" } else { "warm-up: " };
         match &self.bar {
             Some(bar) => {
-                bar.set_message(format!("{words}{}", shown(second)));
-                if self.is_measuring {
-                    bar.inc(1);
-                }
+                bar.set_message(shown(second));
+                bar.inc(1);
             }
             None => {
                 if let Some(line) = self.lines.next(second) {
-                    eprintln!("{words}{line}");
+                    eprintln!("{line}");
                 }
             }
         }
     }
+}
 
-    fn measured(&mut self) {
-        self.is_measuring = false;
+impl Drop for Live {
+    /// Not when the measured time is over: its last second is told after that.
+    fn drop(&mut self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
@@ -111,7 +109,7 @@ impl Lines {
             lag_max_us: worst(|it| it.lag_max_us),
             ..second.clone()
         };
-        Some(format!("{:>6} s  {}", number::plain(second.at_s), shown(&together)))
+        Some(format!("{:>6.0} s  {}", second.at_s + 1.0, shown(&together)))
     }
 }
 
@@ -138,9 +136,9 @@ mod tests {
     #[test]
     fn a_line_says_the_worst_of_its_seconds_and_the_mean_rate() {
         let mut lines = Lines::new(2);
-        assert_eq!(lines.next(&second(1.0, 100_000, 5_000.0)), None);
-        let line = lines.next(&second(2.0, 50_000, 900.0)).unwrap();
-        for words in ["2.00 s", "75,000 acked/s", "p50   210 µs", "p99     5 ms", "max  41.2 ms"] {
+        assert_eq!(lines.next(&second(0.0, 100_000, 5_000.0)), None);
+        let line = lines.next(&second(1.0, 50_000, 900.0)).unwrap();
+        for words in ["     2 s", "75,000 acked/s", "p50   210 µs", "p99     5 ms", "max  41.2 ms"] {
             assert!(line.contains(words), "{words}: {line}");
         }
         assert_eq!(lines.next(&second(3.0, 1, 1.0)), None);

@@ -213,7 +213,7 @@ impl Facts {
         line("clock source", self.clocksource.clone());
         line("virtualisation", self.virtualisation.clone());
         line("CPU limit", self.limits.cpus.map(|it| format!("{it} CPUs")));
-        line("load (1 min) before", self.load_1_min.map(|it| it.to_string()));
+        line("load (1 min)", self.load_1_min.map(|it| it.to_string()));
         if let Some(disk) = &self.disk {
             line("disk", Some(disk.title()));
             line("mounted", Some(format!("{} ({})", disk.mount, disk.options)));

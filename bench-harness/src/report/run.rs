@@ -23,6 +23,9 @@ pub(super) enum Standing {
     Bad { mark: &'static str, why: String },
 }
 
+/// A schedule of chance has a little more or less than its rate.
+const HELD_MIN: f64 = 0.97;
+
 impl Run {
     pub(super) fn read(file: &str, value: serde_json::Value) -> Result<Self, String> {
         if value.get("records").is_none() || value.get("workload").is_none() {
@@ -61,7 +64,8 @@ impl Run {
         let target = &self.result.target;
         let version = target.version.as_deref().map(|it| format!(" {it}")).unwrap_or_default();
         let fsync = target.fsync.as_deref().unwrap_or("unknown");
-        format!("{}{version}, fsync: {fsync}", target.name)
+        let name = if target.name.is_empty() { &target.bootstrap } else { &target.name };
+        format!("{name}{version}, fsync: {fsync}")
     }
 
     pub(super) fn rate(&self) -> Option<f64> {
@@ -82,6 +86,10 @@ impl Run {
             (records.reordered, "out of order"),
         ];
         remarks.extend(counts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} records {what}")));
+        if let Some(rate) = self.rate().filter(|rate| records.acked_per_s < HELD_MIN * rate) {
+            let share = 100.0 * records.acked_per_s / rate;
+            remarks.push(format!("did not keep up: {share:.0} % of the rate asked was acknowledged in time"));
+        }
         let unenforced = self.result.target.limits.iter().filter(|limit| limit.applied.is_none());
         remarks
             .extend(unenforced.map(|limit| format!("limit of {} ({}) not enforced", limit.of, limit.asked)));

@@ -418,3 +418,13 @@ fn consumers_that_read_nothing_in_time_have_no_latency_and_spoil_nothing() {
     let table = comparison(&report);
     assert!(table.iter().all(|(name, _)| !name.starts_with("end to end")), "{table:?}");
 }
+
+#[test]
+fn a_target_that_did_not_keep_up_is_named_so_and_one_without_a_name_by_its_address() {
+    let mut slow = result("", 1000.0, 10);
+    slow.target.bootstrap = "host:9092".into();
+    slow.records.acked_per_s = 714.0;
+    let page = html::page(&report(vec![slow]));
+    assert!(page.contains("did not keep up: 71 % of the rate asked was acknowledged in time"));
+    assert!(page.contains("<td>host:9092, fsync: every-ack</td>"), "{page}");
+}

@@ -1,6 +1,7 @@
 //! What a workload must keep to so that it can be run and means something.
 
 use super::{Arrivals, Burst, Keys, Workload};
+use crate::payload::HEAD_BYTES;
 
 /// A value that will not do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,7 +12,7 @@ pub(crate) struct Wrong {
 }
 
 /// A value holds who sent it, its number, when it was due, and a checksum.
-pub(crate) const VALUE_BYTES_MIN: u32 = 36;
+pub(crate) const VALUE_BYTES_MIN: u32 = HEAD_BYTES as u32;
 const VALUE_BYTES_MAX: u32 = 256 << 20;
 const CODECS: &[&str] = &["none", "gzip", "snappy", "lz4", "zstd"];
 /// One run is watched by one person.
