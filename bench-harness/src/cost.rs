@@ -37,6 +37,13 @@ impl Watch {
         self.until = Usage::now(self.pid).ok();
     }
 
+    /// Whether the process has ended.
+    pub(crate) fn is_over(&self) -> bool {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid));
+        // Z: it waits to be taken note of.
+        stat.map_or(true, |stat| stat.rsplit_once(')').is_none_or(|(_, rest)| rest.starts_with(" Z")))
+    }
+
     /// After the load. None if the process was not there from begin to end of the measured time.
     pub(crate) fn end(self, accounts: &Accounts) -> Option<BrokerCost> {
         let mut cost = self.until?.since(&self.from?, accounts);
@@ -276,6 +283,7 @@ mod tests {
     fn this_process_can_be_watched() {
         let folder = std::env::temp_dir();
         let mut watch = Watch::begin(std::process::id(), Some(&folder));
+        assert!(!watch.is_over());
         watch.measuring();
         let cpu_ms = || rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime).tv_nsec / 1_000_000;
         let (mut sum, began) = (0_u64, cpu_ms());
@@ -298,6 +306,7 @@ mod tests {
         let mut watch = Watch::begin(pid, None);
         watch.measuring();
         watch.measured();
+        assert!(watch.is_over());
         assert_eq!(watch.end(&Accounts::default()), None);
     }
 }

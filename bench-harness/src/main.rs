@@ -8,7 +8,7 @@
 mod accounts;
 mod client;
 mod clock;
-#[allow(dead_code, reason = "watches what a load costs; the commands that compare come next")]
+mod compare;
 mod cost;
 mod doctor;
 mod failure;
@@ -28,11 +28,11 @@ mod report;
 mod result;
 mod run;
 mod schedule;
-#[allow(dead_code, reason = "part of it is for the commands that put a load on brokers; they come next")]
 mod session;
-#[allow(dead_code, reason = "as above")]
+mod sweep;
 mod target;
 mod toml_file;
+mod trial;
 mod workload;
 
 use std::process::ExitCode;
@@ -51,6 +51,10 @@ struct CommandLine {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
+    /// Run a workload on several targets in turns: medians, spreads, ratios
+    Compare(compare::Args),
+    /// Latency against rate, up to what a target can take
+    Sweep(sweep::Args),
     /// Time to serve: when empty, and after a kill with much on disk
     Recovery(recovery::Args),
     /// The physical limit: bare io_uring on disk and network
@@ -78,6 +82,8 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<(), Failure> {
     match command {
+        Command::Compare(args) => compare::main(&args),
+        Command::Sweep(args) => sweep::main(&args),
         Command::Recovery(args) => recovery::main(&args),
         Command::Raw(args) => raw::main(args),
         Command::Target(args) => target::main(args),

@@ -52,6 +52,10 @@ pub(crate) fn main(args: &Args) -> Result<(), Failure> {
     if !(args.gib > 0.0 && args.gib <= 16_384.0) {
         return Err(Failure::usage("--gib: more than 0 and at most 16384 is asked"));
     }
+    if let Some(target) = targets.iter().find(|target| target.file.start.is_none()) {
+        return Err(Failure::usage(format!("{}: what was not started here is not killed", target.label)));
+    }
+    targets.iter().try_for_each(Target::check_installed)?;
     let session = args.grounds.session("recovery")?;
     let mut documents: Vec<Document> =
         targets.iter().map(|target| Document::new(target, args, &session)).collect();

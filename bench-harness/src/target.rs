@@ -148,6 +148,16 @@ impl Target {
         Ok(targets)
     }
 
+    /// Before anything is measured: whether everything is there to start it with.
+    pub(crate) fn check_installed(&self) -> Result<(), Failure> {
+        let Some(start) = &self.file.start else { return Ok(()) };
+        process::find_command(start)?;
+        if let Some(list) = &start.jars {
+            jars::find(list, start.jars_variable.as_deref())?;
+        }
+        Ok(())
+    }
+
     /// Those of the command line, or else its file's.
     pub(crate) fn limits(&self, said: &Limits) -> Limits {
         said.over(&self.file.limits)
