@@ -140,12 +140,14 @@ pub(crate) fn seconds(text: &str) -> Result<f64, String> {
         unit => return Err(format!("unknown unit {unit:?}: expected ms, s, m or h")),
     };
     let number: f64 = digits.parse().map_err(|_| format!("{text:?} is no time, as 10s is"))?;
-    if number.is_finite() && number >= 0.0 {
-        Ok(number * unit)
-    } else {
-        Err("a time must not be negative".into())
+    match (0.0..=SECONDS_MAX).contains(&(number * unit)) {
+        true => Ok(number * unit),
+        false => Err("a time from 0 to 30 days is asked".into()),
     }
 }
+
+/// 30 days.
+const SECONDS_MAX: f64 = 2_592_000.0;
 
 #[cfg(test)]
 mod tests {

@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::Serialize;
 
 use crate::failure::Failure;
+use crate::run::seconds;
 use crate::target::{Limits, Place, Running, Target};
 
 /// What commands that start brokers have in common.
@@ -91,24 +92,6 @@ impl Session {
     }
 }
 
-/// A number of seconds: 10, 10s, 500ms, 2m.
-pub(crate) fn seconds(text: &str) -> Result<f64, String> {
-    let unit_at = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(unit_at);
-    let scale = match unit {
-        "ms" => 1e-3,
-        "" | "s" => 1.0,
-        "m" | "min" => 60.0,
-        "h" => 3600.0,
-        _ => return Err(format!("`{unit}` is no unit of time: ms, s, m, h")),
-    };
-    let seconds = number.trim().parse::<f64>().map_err(|_| format!("`{number}` is no number"))? * scale;
-    match (0.0..=30.0 * 86_400.0).contains(&seconds) {
-        true => Ok(seconds),
-        false => Err("0 to 30 days".into()),
-    }
-}
-
 pub(crate) fn write_json<T: Serialize>(path: &Path, document: &T) -> Result<(), Failure> {
     let part = path.with_extension("json.part");
     let written = File::create(&part).and_then(|mut file| {
@@ -172,17 +155,6 @@ impl Session {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn times_have_units() {
-        for (text, expected) in [("10", 10.0), ("10s", 10.0), ("500ms", 0.5), ("1.5m", 90.0), ("2h", 7200.0)]
-        {
-            assert_eq!(seconds(text), Ok(expected), "{text}");
-        }
-        for wrong in ["", "s", "10 d", "-1", "1e99", "nan"] {
-            assert!(seconds(wrong).is_err(), "{wrong}");
-        }
-    }
 
     #[test]
     fn days_are_dates() {

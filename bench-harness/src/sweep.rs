@@ -9,7 +9,8 @@ use serde::Serialize;
 use crate::failure::Failure;
 use crate::number;
 use crate::result::{RunResult, TargetFacts};
-use crate::session::{Session, now_ms, seconds};
+use crate::run::seconds;
+use crate::session::{Session, now_ms};
 use crate::target::Target;
 use crate::trial::{Load, Options, generator, what_is_wrong};
 use crate::workload::{Arrivals, Workload};
@@ -246,9 +247,9 @@ impl Course<'_, '_> {
             let at = self.point(What::Hold, Some(rate), Some(rate / peak))?;
             search.learn(rate, holds(&self.sweep.points[at], limit_p99_ms));
         }
-        let broken =
-            self.sweep.points.iter().filter(|point| point.rate.is_some() && point.rate == search.bad);
-        let broken_why = broken.last().map(|point| why_not(point, limit_p99_ms));
+        let is_broken = |point: &&Point| point.rate.is_some() && point.rate == search.bad;
+        let broken = self.sweep.points.iter().rfind(is_broken);
+        let broken_why = broken.map(|point| why_not(point, limit_p99_ms));
         self.sweep.held =
             Some(Held { limit_p99_ms, per_s: search.good, broken_per_s: search.bad, broken_why });
         Ok(())

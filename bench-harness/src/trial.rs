@@ -9,7 +9,8 @@ use crate::failure::Failure;
 use crate::live::Live;
 use crate::load::{self, Observer};
 use crate::result::{Outcome, RunResult, Second, TargetFacts};
-use crate::session::{Grounds, Session, seconds};
+use crate::run::seconds;
+use crate::session::{Grounds, Session};
 use crate::target::{Limits, Target};
 use crate::workload::{self, Workload};
 
@@ -98,6 +99,9 @@ impl Session {
         let loaded = load(workload, running.facts(), &stop, &mut watching);
         let watch = watching.watch;
         let ended = running.ended();
+        if let Some(why) = &ended {
+            eprintln!("{why}{}", running.last_words());
+        }
         let (mut result, mut trouble) = match loaded {
             Ok(result) => (Some(result), ended.clone()),
             Err(why) => (None, Some(ended.clone().unwrap_or(why))),

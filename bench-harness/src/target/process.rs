@@ -154,6 +154,11 @@ impl Running {
         }
     }
 
+    /// The end of what it said, with where all of it is.
+    pub(crate) fn last_words(&self) -> String {
+        self.own.as_ref().map(Own::last_lines).unwrap_or_default()
+    }
+
     /// As a crash: nothing is finished. What the operating system has taken stays, as after a crash of the process.
     pub(crate) fn kill(&mut self) -> Result<(), Failure> {
         let label = &self.facts.name;
@@ -237,7 +242,7 @@ impl Own {
         let address = self.words["address"].clone();
         loop {
             if let Some(why) = self.ended() {
-                return Err(why);
+                return Err(why + &self.last_lines());
             }
             let asked = Wire::connect(&address, ANSWER_PATIENCE).and_then(|mut wire| wire.api_versions());
             match asked {
@@ -255,7 +260,7 @@ impl Own {
     fn ended(&mut self) -> Option<String> {
         match self.child.as_mut()?.try_wait() {
             Ok(None) => None,
-            Ok(Some(status)) => Some(format!("{}{}", ending(status), self.last_lines())),
+            Ok(Some(status)) => Some(ending(status)),
             Err(error) => Some(format!("cannot be watched: {error}")),
         }
     }
