@@ -6,6 +6,7 @@ use std::io::IsTerminal;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::load::Observer;
+use crate::machine::{Busy, CpuTimes, Root};
 use crate::number;
 use crate::result::Second;
 use crate::workload::Workload;
@@ -15,6 +16,8 @@ pub(crate) struct Live {
     /// None where there is no terminal.
     bar: Option<ProgressBar>,
     lines: Lines,
+    /// What all CPUs had done by the last second.
+    cpu: Option<CpuTimes>,
 }
 
 /// Longer runs say less often how they are.
@@ -33,7 +36,7 @@ impl Live {
         if bar.is_none() {
             eprintln!("{label}: {} s of warm-up, then {} s", workload.warm_up_s, workload.duration_s);
         }
-        Self { bar, lines: Lines::new(step) }
+        Self { bar, lines: Lines::new(step), cpu: None }
     }
 }
 
@@ -43,21 +46,27 @@ impl Observer for Live {
             bar.set_message("");
             bar.reset();
         }
+        self.cpu = CpuTimes::read(&Root::of_this_machine());
     }
 
     fn second(&mut self, second: &Second) {
-        match &self.bar {
-            Some(bar) => {
-                bar.set_message(shown(second));
-                bar.inc(1);
-            }
-            None => {
-                if let Some(line) = self.lines.next(second) {
-                    eprintln!("{line}");
-                }
-            }
+        if let Some(bar) = &self.bar {
+            // One line under the other: each fits a terminal of 80 columns.
+            let cpu = since(&mut self.cpu);
+            bar.set_message(format!("{}{cpu}\n{}", rates(second), times(second)));
+            bar.inc(1);
+        } else if let Some(line) = self.lines.next(second) {
+            eprintln!("{line}{}", since(&mut self.cpu));
         }
     }
+}
+
+/// What the CPUs did since the last look.
+fn since(before: &mut Option<CpuTimes>) -> String {
+    let now = CpuTimes::read(&Root::of_this_machine());
+    let busy = now.zip(*before).and_then(|(now, before)| now.since(&before));
+    *before = now;
+    busy.map(|busy| cpu(&busy)).unwrap_or_default()
 }
 
 impl Drop for Live {
@@ -109,20 +118,31 @@ impl Lines {
             lag_max_us: worst(|it| it.lag_max_us),
             ..second.clone()
         };
-        Some(format!("{:>6.0} s  {}", second.at_s + 1.0, shown(&together)))
+        Some(format!("{:>6.0} s  {}  {}", second.at_s + 1.0, rates(&together), times(&together)))
     }
 }
 
-fn shown(second: &Second) -> String {
+fn rates(second: &Second) -> String {
+    format!("{:>9} acked/s  {:>9} delivered/s", number::whole(second.acked), number::whole(second.delivered))
+}
+
+fn times(second: &Second) -> String {
     format!(
-        "{:>9} acked/s  {:>9} delivered/s  ack p50 {:>8}  p99 {:>8}  max {:>8}  generator late {:>8}",
-        number::whole(second.acked),
-        number::whole(second.delivered),
+        "ack p50 {:>8}  p99 {:>8}  max {:>8}  generator late {:>8}",
         number::rounded_time(second.ack_p50_us),
         number::rounded_time(second.ack_p99_us),
         number::rounded_time(second.ack_max_us),
         number::rounded_time(second.lag_max_us),
     )
+}
+
+/// Of the whole machine: whatever else runs on it counts.
+fn cpu(busy: &Busy) -> String {
+    let steal = match busy.steal {
+        share if share >= 0.005 => format!(", stolen {:.0} %", share * 100.0),
+        _ => String::new(),
+    };
+    format!("  all CPUs {:.0} % busy{steal}", busy.busy * 100.0)
 }
 
 #[cfg(test)]
@@ -142,5 +162,7 @@ mod tests {
             assert!(line.contains(words), "{words}: {line}");
         }
         assert_eq!(lines.next(&second(3.0, 1, 1.0)), None);
+        assert_eq!(cpu(&Busy { busy: 0.973, steal: 0.0 }), "  all CPUs 97 % busy");
+        assert_eq!(cpu(&Busy { busy: 0.5, steal: 0.031 }), "  all CPUs 50 % busy, stolen 3 %");
     }
 }

@@ -63,6 +63,8 @@ pub(crate) fn main(args: Args) -> Result<(), Failure> {
         LoadError::Workload(why) => Failure::usage(why),
         error => Failure::failed(error.to_string()),
     })?;
+    // Its bar is taken away before anything else is printed.
+    drop(live);
     result.machine = machine::facts(None);
     if let Some(path) = &args.output {
         let text = serde_json::to_string_pretty(&result).expect("a result has no maps with odd keys");
