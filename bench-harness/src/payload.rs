@@ -141,6 +141,11 @@ mod tests {
     }
 
     #[test]
+    fn a_workload_may_not_ask_for_less() {
+        assert_eq!(HEAD_BYTES, crate::workload::check::VALUE_BYTES_MIN as usize);
+    }
+
+    #[test]
     fn a_flipped_bit_anywhere_is_seen_and_so_is_a_cut() {
         let value = value(STAMP, &mut Bodies::new(100, 0.5, false, Random::new(5)));
         for at in 0..value.len() * 8 {

@@ -272,9 +272,8 @@ fn a_generator_that_cannot_keep_up_says_so() {
     let _machine = MACHINE.read().unwrap_or_else(PoisonError::into_inner);
     let broker = FakeBroker::start(Behaviour::default());
     let workload = "duration_s = 1\nwarm_up_s = 0\n[topics]\n[records]\nbytes = 36\n\
-                    [produce]\nrate = 30000000\nbatch_bytes = 100000\n[consume]\nconsumers = 0\n";
-    let run =
-        run("behind", &broker.address.to_string(), workload, &["--threads", "1", "--duration", "200ms"]);
+                    [produce]\nrate = 8000000\nbatch_bytes = 100000\n[consume]\nconsumers = 0\n";
+    let run = run("behind", &broker.address.to_string(), workload, &["--threads", "1"]);
     assert_eq!(run.outcome(), "invalid");
     assert!(run.errors().contains("generator"), "{}", run.errors());
 }

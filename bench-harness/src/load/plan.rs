@@ -9,9 +9,8 @@ use crate::client::admin::TopicSet;
 use crate::client::batch::Identity;
 use crate::clock;
 use crate::keyspace::{KEY_BYTES, KEYS_MAX};
-use crate::payload::HEAD_BYTES;
 use crate::random::Random;
-use crate::workload::{Arrivals, From, Keys, Workload};
+use crate::workload::{Keys, Workload};
 
 /// How long a broker may be out of reach before a run is given up.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -19,8 +18,6 @@ const PATIENCE: Duration = Duration::from_secs(15);
 const PATIENCE_VERIFYING: Duration = Duration::from_secs(120);
 /// How long after the end answers and deliveries are waited for.
 const DRAIN: Duration = Duration::from_secs(30);
-const PRODUCERS_MAX: u32 = 100_000;
-const SLOTS_MAX: u64 = 1_000_000;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
@@ -42,7 +39,15 @@ pub(crate) struct Plan {
 
 impl Plan {
     pub(crate) fn new(workload: &Workload, options: &Options) -> Result<Self, LoadError> {
-        check(workload).map_err(LoadError::Workload)?;
+        // Asked here too: a command line, or a sweep, may have changed what a file said.
+        if let Some(wrong) = workload.check().into_iter().next() {
+            return Err(LoadError::Workload(format!("{}: {}", wrong.keys.join("."), wrong.message)));
+        }
+        if let Keys::Uniform { count } | Keys::Zipf { count, .. } = workload.records.keys
+            && count > KEYS_MAX
+        {
+            return Err(LoadError::Workload(format!("records.keys.count: {count} keys, {KEYS_MAX} at most")));
+        }
         if options.bootstrap.contains("://") {
             let why = format!("{}: TLS and SASL are not supported yet, give HOST:PORT", options.bootstrap);
             return Err(LoadError::Workload(why));
@@ -86,79 +91,5 @@ impl Plan {
     /// Records vanish on purpose.
     pub(crate) fn is_compacted(&self) -> bool {
         self.workload.topics.config.get("cleanup.policy").is_some_and(|policy| policy.contains("compact"))
-    }
-}
-
-fn check(workload: &Workload) -> Result<(), String> {
-    let Workload { topics, records, produce, consume, .. } = workload;
-    let all = [
-        (workload.duration_s > 0.0, "duration_s must be more than 0".to_owned()),
-        (workload.warm_up_s >= 0.0, "warm_up_s must not be negative".to_owned()),
-        (topics.count >= 1 && topics.partitions >= 1, "there must be a topic and a partition".to_owned()),
-        (
-            u64::from(topics.count) * u64::from(topics.partitions) <= SLOTS_MAX,
-            format!("more than {SLOTS_MAX} partitions"),
-        ),
-        (
-            records.bytes as usize >= HEAD_BYTES,
-            format!(
-                "records.bytes must be {HEAD_BYTES} at least: each record says in so many bytes who it is"
-            ),
-        ),
-        ((0.0..=1.0).contains(&records.randomness), "records.randomness must be from 0 to 1".to_owned()),
-        (
-            (1..=PRODUCERS_MAX).contains(&produce.producers),
-            format!("produce.producers must be from 1 to {PRODUCERS_MAX}"),
-        ),
-        (produce.in_flight >= 1, "produce.in_flight must be 1 at least".to_owned()),
-        (produce.batch_bytes >= 1, "produce.batch_bytes must be 1 at least".to_owned()),
-        (produce.linger_ms >= 0.0, "produce.linger_ms must not be negative".to_owned()),
-        ((-1..=1).contains(&produce.acks), "produce.acks must be -1, 0 or 1".to_owned()),
-        (
-            Codec::from_name(&produce.codec).is_some(),
-            format!("produce.codec is {:?}, not none, gzip, snappy, lz4 or zstd", produce.codec),
-        ),
-        (
-            !produce.idempotent || (produce.acks == -1 && produce.in_flight <= 5),
-            "produce.idempotent needs acks = -1 and in_flight of 5 at most".to_owned(),
-        ),
-        (
-            consume.backlog_records == 0 || consume.from == From::Beginning,
-            "consume.backlog_records is for consumers from the beginning".to_owned(),
-        ),
-    ];
-    if let Some((_, why)) = all.into_iter().find(|(holds, _)| !holds) {
-        return Err(why);
-    }
-    match &records.keys {
-        Keys::Uniform { count } | Keys::Zipf { count, .. } if !(1..=KEYS_MAX).contains(count) => {
-            return Err(format!("records.keys.count must be from 1 to {KEYS_MAX}"));
-        }
-        Keys::Zipf { exponent, .. } if !(exponent.is_finite() && *exponent > 0.0) => {
-            return Err("records.keys.exponent must be more than 0".to_owned());
-        }
-        _ => {}
-    }
-    check_rate(workload)
-}
-
-fn check_rate(workload: &Workload) -> Result<(), String> {
-    let produce = &workload.produce;
-    match (produce.arrivals, produce.rate) {
-        (Arrivals::Fixed | Arrivals::Poisson, Some(rate)) if rate.is_finite() && rate > 0.0 => {}
-        (Arrivals::Fixed | Arrivals::Poisson, _) => {
-            return Err("produce.rate must be more than 0: a schedule needs one".to_owned());
-        }
-        (Arrivals::Closed | Arrivals::Max, Some(_)) => {
-            return Err("produce.rate is for arrivals that have one: fixed or poisson".to_owned());
-        }
-        (Arrivals::Closed | Arrivals::Max, None) => {}
-    }
-    match produce.burst {
-        Some(burst) if !(burst.every_s > 0.0 && burst.lasts_s > 0.0 && burst.lasts_s <= burst.every_s) => {
-            Err("produce.burst must last more than 0 s and no longer than its period".to_owned())
-        }
-        Some(_) if produce.rate.is_none() => Err("produce.burst needs a rate".to_owned()),
-        _ => Ok(()),
     }
 }
