@@ -62,7 +62,8 @@ impl Times {
 }
 
 fn histogram() -> Histogram<u64> {
-    Histogram::new(3).expect("three digits are allowed")
+    // With bounds: without, `saturating_record` would cut at the few nanoseconds that it begins with.
+    Histogram::new_with_bounds(1, HOUR_NS, 3).expect("three digits and an hour are allowed")
 }
 
 fn write_document<R: Serialize>(
@@ -84,3 +85,4 @@ fn write_document<R: Serialize>(
 }
 
 const FORMAT: u32 = 1;
+const HOUR_NS: u64 = 3_600_000_000_000;
