@@ -221,7 +221,7 @@ pub(crate) struct Verdict {
     pub(crate) duplicated: u64,
     pub(crate) reordered: u64,
     pub(crate) corrupted: u64,
-    /// Acknowledged and gone: producer and numbers.
+    /// Acknowledged and gone, producer and numbers: what those who looked last did not find.
     pub(crate) gone: Vec<(u32, Numbers)>,
 }
 
@@ -243,14 +243,22 @@ pub(crate) fn judge(
     let mut verdicts: BTreeMap<u32, Verdict> = BTreeMap::new();
     let none = Numbers::default();
     for (stream, numbers) in &acknowledged.streams {
-        let mut gone = Numbers::default();
-        for ledger in consumers.iter().chain(others) {
-            gone.extend(&numbers.without(ledger.seen(*stream).unwrap_or(&none)));
-        }
-        if !gone.is_empty() {
+        let missing = |ledgers: &[Ledger]| {
+            let mut missing = Numbers::default();
+            for ledger in ledgers {
+                missing.extend(&numbers.without(ledger.seen(*stream).unwrap_or(&none)));
+            }
+            missing
+        };
+        let (mut lost, absent) = (missing(consumers), missing(others));
+        let gone = if others.is_empty() { lost.clone() } else { absent.clone() };
+        lost.extend(&absent);
+        if !lost.is_empty() {
             let verdict = verdicts.entry(stream.slot).or_default();
-            verdict.lost += gone.count();
-            verdict.gone.push((stream.producer, gone));
+            verdict.lost += lost.count();
+            if !gone.is_empty() {
+                verdict.gone.push((stream.producer, gone));
+            }
         }
     }
     let slots = consumers.iter().chain(others).map(|ledger| ledger.slots.len()).max().unwrap_or(0);

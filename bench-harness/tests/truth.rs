@@ -251,6 +251,38 @@ fn a_broken_connection_loses_nothing() {
 }
 
 #[test]
+fn what_a_restart_forgets_was_acknowledged_and_is_gone() {
+    let _machine = MACHINE.read().unwrap_or_else(PoisonError::into_inner);
+    for consumers in [0, 1] {
+        let hangs_up_after = Some(Duration::from_secs(1));
+        let broker = FakeBroker::start(Behaviour { hangs_up_after, forgets: 60, ..Default::default() });
+        let workload = format!(
+            "duration_s = 2\nwarm_up_s = 0.2\n[topics]\npartitions = 2\n[records]\nbytes = 100\n\
+             [produce]\nrate = 200\n[consume]\nconsumers = {consumers}\n"
+        );
+        let run = run("forgets", &broker.address.to_string(), &workload, &["--verify"]);
+        let forgotten = broker.planted().lost;
+        assert!(forgotten >= 100, "{forgotten}");
+        assert_eq!(run.outcome(), "invalid");
+        assert_eq!((run.count("failed"), run.count("sent")), (0, run.count("acked")));
+        let gone: u64 = run
+            .errors()
+            .lines()
+            .filter_map(|line| {
+                line.split_once("]: ")?.1.split_once(" acknowledged records")?.0.parse::<u64>().ok()
+            })
+            .sum();
+        // Answers to the last of them may have been lost with the connection; those records were sent again.
+        assert!((forgotten - 10..=forgotten).contains(&gone), "{gone} of {forgotten}: {}", run.errors());
+        // A consumer whose place is gone goes on at the end, and may leave out what came meanwhile.
+        assert!(run.count("lost") >= gone, "{gone} are gone");
+        if consumers == 0 {
+            assert_eq!(run.count("lost"), gone);
+        }
+    }
+}
+
+#[test]
 fn a_broker_that_dies_leaves_an_incomplete_result() {
     let _machine = MACHINE.read().unwrap_or_else(PoisonError::into_inner);
     let dies_after = Some(Duration::from_secs(2));

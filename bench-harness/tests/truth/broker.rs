@@ -34,6 +34,8 @@ pub(crate) struct Behaviour {
     pub(crate) pause: Option<(Duration, Duration)>,
     /// After so long it hangs up on everybody, once.
     pub(crate) hangs_up_after: Option<Duration>,
+    /// When it hangs up it forgets so many of the last batches of each partition.
+    pub(crate) forgets: usize,
     /// After so long it hangs up and never answers again.
     pub(crate) dies_after: Option<Duration>,
     /// Batches of a partition to damage, by their number; each may be named once in all.
@@ -186,8 +188,13 @@ impl State {
                     // Wakes the listener, which then ends.
                     drop(TcpStream::connect(state.address));
                 }
+                // Nothing is taken in between.
+                let mut topics = state.topics.lock().unwrap();
                 for stream in state.connections.lock().unwrap().drain(..) {
                     let _ = stream.shutdown(Shutdown::Both);
+                }
+                for partition in topics.values_mut().flatten() {
+                    state.planted.lock().unwrap().lost += partition.forget(state.behaviour.forgets);
                 }
             });
         }
@@ -354,6 +361,14 @@ impl State {
 }
 
 impl Partition {
+    /// How many records are gone.
+    fn forget(&mut self, batches: usize) -> u64 {
+        let end = self.next_offset;
+        self.log.truncate(self.log.len().saturating_sub(batches));
+        self.next_offset = self.log.last().map_or(0, |(next, _)| *next);
+        (end - self.next_offset) as u64
+    }
+
     fn store(&mut self, mut batch: Vec<u8>) {
         batch::stamp(&mut batch, self.next_offset, 0, None);
         self.next_offset = BatchView::parse(&batch).unwrap().next_offset();
@@ -371,6 +386,14 @@ fn gather(
         let mut partitions = Vec::new();
         for asked in &topic.partitions {
             let partition = &topics[&topic.topic][asked.partition as usize];
+            if asked.fetch_offset > partition.next_offset {
+                // Answered at once, as if there were something.
+                bytes += 1;
+                let error_code = ErrorCode::OFFSET_OUT_OF_RANGE.0;
+                let partition_index = asked.partition;
+                partitions.push(PartitionData { partition_index, error_code, ..Default::default() });
+                continue;
+            }
             let first = partition.log.partition_point(|(next, _)| *next <= asked.fetch_offset);
             let mut records = Vec::new();
             for (_, batch) in &partition.log[first..] {
