@@ -80,8 +80,13 @@ fn start(folder: &Folder) -> (Started, Wire, Consumer) {
 }
 
 fn core_hops(broker: &Started) -> u64 {
+    sum(broker, "millstream_core_hops_total{")
+}
+
+/// Over all cores.
+fn sum(broker: &Started, series: &str) -> u64 {
     let (_, body) = broker.metrics();
-    let lines = body.lines().filter(|line| line.starts_with("millstream_core_hops_total{"));
+    let lines = body.lines().filter(|line| line.starts_with(series));
     lines.map(|line| line.rsplit(' ').next().unwrap_or_default().parse::<u64>().expect("a count")).sum()
 }
 
@@ -170,6 +175,23 @@ fn what_was_found_before_a_deletion_is_not_given_after_it() {
         assert_eq!(heard[deleted as usize].error_code, ErrorCode::OFFSET_OUT_OF_RANGE.0);
         consumer.offsets[deleted as usize] = produced.base_offset + 1;
     }
+}
+
+#[test]
+fn nobody_waits_for_a_client_that_is_gone() {
+    let folder = Folder::new("fetch-gone");
+    let (broker, _producer, mut consumer) = start(&folder);
+    let until = |count| {
+        let began = Instant::now();
+        while sum(&broker, "millstream_fetches_waiting{") != count {
+            assert!(began.elapsed() < WAIT / 2, "not {count} parts wait, and they would for {WAIT:?}");
+            thread::sleep(Duration::from_millis(10));
+        }
+    };
+    consumer.ask();
+    until(2);
+    drop(consumer);
+    until(0);
 }
 
 #[test]

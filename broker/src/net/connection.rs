@@ -25,6 +25,7 @@ pub(crate) async fn serve(shard: Rc<Shard>, connection: Rc<Connection>, number: 
     if let Err(end) = read_requests(&shard, &connection, number, &caller, &replies).await {
         tracing::debug!(peer = %caller.peer, %end, "connection closed");
     }
+    caller.left_waiting.client_is_gone();
     replies.end();
 }
 

@@ -120,6 +120,11 @@ pub(crate) fn measure(shard: &Shard) -> Snapshot {
             "File reads and writes that wait for their turn",
             load.transfers_waiting as u64,
         ),
+        Value::gauge(
+            "fetches_waiting",
+            "Fetches, by cores asked, that wait for records",
+            shard.reads.len() as u64,
+        ),
         Value::gauge("connections", "Open connections", shard.connections.len() as u64),
         Value::gauge("open_logs", "Logs that are open", open.len() as u64),
         Value::gauge("log_bytes", "Bytes of the open logs", log_bytes),

@@ -52,6 +52,10 @@ pub(crate) struct Waiting {
 }
 
 impl Waiting {
+    pub(crate) fn len(&self) -> usize {
+        self.parts.borrow().len()
+    }
+
     /// For a part that this core asks for.
     fn number(&self) -> u64 {
         self.next.replace(self.next.get() + 1)
@@ -112,12 +116,15 @@ impl Shard {
         let goal = Goal { bytes_min, ..goal };
         let mut before = left.take();
         let mut places = Vec::with_capacity(involved);
-        let mut asked = Vec::with_capacity(involved);
+        let mut asked = Asking(Vec::with_capacity(involved));
         for (core, (at, reads)) in by_core.into_iter().enumerate().filter(|(_, (at, _))| !at.is_empty()) {
             places.push(at);
-            asked.push(AskedPart::begin(self, core, reads, goal, before.remove(&core)));
+            asked.0.push(AskedPart::begin(self, core, reads, goal, before.remove(&core)));
         }
-        let found = gather(self, &mut asked, goal).await;
+        // Of cores that the client asks no more.
+        before.into_values().for_each(AskedPart::stop);
+        let found = gather(self, &mut asked.0, goal, left).await;
+        let mut asked = std::mem::take(&mut asked.0);
         asked.retain(|part| part.is_elsewhere());
         left.leave(asked, host().now_ns());
         let mut results = vec![None; reads.len()];
@@ -213,6 +220,16 @@ impl Shard {
     }
 }
 
+/// The parts of a fetch under way. A fetch may be given up with its connection; then so are they, since how long they
+/// would wait is the client's to say.
+struct Asking(Vec<AskedPart>);
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        self.0.iter().for_each(AskedPart::call_off);
+    }
+}
+
 /// Whether a part has something to answer: an error, or records enough, of which some are new.
 fn is_enough(reads: &[Read], found: &[Found], bytes_min: usize) -> bool {
     let says_more = |found: &Found| found.error.is_err() || found.diverging.is_some();
@@ -225,11 +242,15 @@ fn is_enough(reads: &[Read], found: &[Found], bytes_min: usize) -> bool {
 
 /// What each part found, as soon as one has enough or the time is over. Of the others those on other cores go
 /// on waiting if it is known that there was nothing; the rest is called off and looked at once more.
-async fn gather(shard: &Rc<Shard>, asked: &mut [AskedPart], goal: Goal) -> Vec<Vec<Found>> {
+async fn gather(
+    shard: &Rc<Shard>,
+    asked: &mut [AskedPart],
+    goal: Goal,
+    left: &LeftWaiting,
+) -> Vec<Vec<Found>> {
     let mut found: Vec<Option<Vec<Found>>> = vec![None; asked.len()];
     let mut has_waited = false;
-    loop {
-        let (at, answered) = first(asked, &mut has_waited).await;
+    while let Some((at, answered)) = first(asked, &mut has_waited, left).await {
         let is_over = answered.is_enough || host().now_ns() >= goal.deadline_ns || shard.is_closing();
         if is_over {
             found[at] = Some(answered.found);
@@ -266,13 +287,20 @@ async fn poll_once(part: &mut AskedPart) -> Option<PartFound> {
     .await
 }
 
-/// The first part that has ended, and its place; notes if it had to be waited for.
-async fn first(asked: &mut [AskedPart], has_waited: &mut bool) -> (usize, PartFound) {
+/// The first part that has ended, and its place; notes if it had to be waited for. None: the client is gone.
+async fn first(
+    asked: &mut [AskedPart],
+    has_waited: &mut bool,
+    left: &LeftWaiting,
+) -> Option<(usize, PartFound)> {
     poll_fn(|context| {
         for (at, part) in asked.iter_mut().enumerate() {
             if let Poll::Ready(found) = part.poll(context) {
-                return Poll::Ready((at, found));
+                return Poll::Ready(Some((at, found)));
             }
+        }
+        if left.poll_gone(context) {
+            return Poll::Ready(None);
         }
         *has_waited = true;
         Poll::Pending

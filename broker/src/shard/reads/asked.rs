@@ -4,10 +4,10 @@
 //! So the parts that had nothing are left waiting where they are, and the connection's next fetch takes them up
 //! if it asks for the same: no message is needed to call them off, and none to ask again.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use protocol::error_code::ErrorCode;
@@ -22,6 +22,9 @@ use crate::shard::{PartitionId, Shard, here};
 #[derive(Default)]
 pub(crate) struct LeftWaiting {
     left: RefCell<Left>,
+    is_gone: Cell<bool>,
+    /// Of the fetch that waits; a connection's answers are worked on one after the other.
+    fetch: RefCell<Option<Waker>>,
 }
 
 #[derive(Default)]
@@ -42,6 +45,25 @@ impl LeftWaiting {
     pub(super) fn leave(&self, asked: Vec<AskedPart>, now_ns: u64) {
         let parts = asked.into_iter().map(|part| (part.core, part)).collect();
         self.left.replace(Left { parts, at_ns: now_ns }).stop();
+    }
+
+    /// The client sends no more: how long it would wait is its own word, so nobody waits for it from here on.
+    pub(crate) fn client_is_gone(&self) {
+        self.is_gone.set(true);
+        self.forget();
+        let fetch = self.fetch.take();
+        if let Some(fetch) = fetch {
+            fetch.wake();
+        }
+    }
+
+    /// Whether it is; if not, the fetch is woken when it is.
+    pub(super) fn poll_gone(&self, context: &Context<'_>) -> bool {
+        let mut fetch = self.fetch.borrow_mut();
+        if !fetch.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
+            *fetch = Some(context.waker().clone());
+        }
+        self.is_gone.get()
     }
 
     /// Lets go of everything.
@@ -175,7 +197,7 @@ impl AskedPart {
         }
     }
 
-    fn stop(self) {
+    pub(super) fn stop(self) {
         self.call_off();
     }
 }

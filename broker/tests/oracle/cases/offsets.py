@@ -51,7 +51,9 @@ def timestamps_of_kinds(b):
     none = b.topic("none")
     b.fill(none, batch(base_timestamp=-1, max_timestamp=-1))
     appended = b.topic("appended", message_timestamp_type="LogAppendTime")
-    b.fill(appended, batch(records((b"a", b"1"), (b"b", b"2"))), batch())
+    b.fill(appended, batch(records((b"a", b"1"), (b"b", b"2"))))
+    time.sleep(0.01)  # or both could be given the same millisecond, and the first would be the largest
+    b.fill(appended, batch())
     for topic, kind in ((none, "no timestamps"), (appended, "append time")):
         for timestamp in (-3, 0, 1_700_000_000_000, now + 3_600_000):
             _list(b, 7, topic, timestamp, f"at {timestamp if timestamp < now else 'later'}, {kind}")
