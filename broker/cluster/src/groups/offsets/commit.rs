@@ -1,0 +1,71 @@
+//! OffsetCommit.
+
+use protocol::error_code::ErrorCode;
+use protocol::messages::offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
+use protocol::messages::offset_commit_response::{OffsetCommitResponsePartition, OffsetCommitResponseTopic};
+use protocol::messages::{OffsetCommitKey, OffsetCommitRequest, OffsetCommitResponse, OffsetCommitValue};
+
+use crate::groups::record::Said;
+use crate::groups::turn::Turn;
+
+/// Every partition of the request is refused for one reason.
+pub(in crate::groups) fn refused(request: &OffsetCommitRequest, error: ErrorCode) -> OffsetCommitResponse {
+    respond(request, |_, _| error)
+}
+
+/// The group takes them; what is left to refuse is a partition's own fault.
+pub(in crate::groups) fn committed(
+    request: &OffsetCommitRequest,
+    turn: &mut Turn<'_>,
+) -> OffsetCommitResponse {
+    let commit_timestamp = turn.now.0;
+    // Asked for up to version 4.
+    let expire_timestamp = match request.retention_time_ms {
+        -1 => -1,
+        retention_ms => commit_timestamp.saturating_add(retention_ms),
+    };
+    let max = usize::try_from(turn.settings.offset_metadata_max).unwrap_or(0);
+    respond(request, |topic, partition| {
+        let metadata = partition.committed_metadata.as_deref().unwrap_or_default();
+        if is_longer(metadata, max) {
+            return ErrorCode::OFFSET_METADATA_TOO_LARGE;
+        }
+        let key = OffsetCommitKey {
+            group: request.group_id.clone(),
+            topic: topic.name.clone(),
+            partition: partition.partition_index,
+        };
+        let value = OffsetCommitValue {
+            offset: partition.committed_offset,
+            leader_epoch: partition.committed_leader_epoch,
+            metadata: metadata.to_owned(),
+            commit_timestamp,
+            expire_timestamp,
+            topic_id: topic.topic_id,
+        };
+        turn.record(Said::now(key, value));
+        ErrorCode::NONE
+    })
+}
+
+// Kafka: the limit is called bytes, yet what it counts are UTF-16 units.
+fn is_longer(metadata: &str, max: usize) -> bool {
+    metadata.len() > max && metadata.encode_utf16().count() > max
+}
+
+fn respond(
+    request: &OffsetCommitRequest,
+    mut error: impl FnMut(&OffsetCommitRequestTopic, &OffsetCommitRequestPartition) -> ErrorCode,
+) -> OffsetCommitResponse {
+    let topics = request.topics.iter().map(|topic| OffsetCommitResponseTopic {
+        name: topic.name.clone(),
+        topic_id: topic.topic_id,
+        partitions: (topic.partitions.iter())
+            .map(|partition| OffsetCommitResponsePartition {
+                partition_index: partition.partition_index,
+                error_code: error(topic, partition).0,
+            })
+            .collect(),
+    });
+    OffsetCommitResponse { topics: topics.collect(), ..Default::default() }
+}

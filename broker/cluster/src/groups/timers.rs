@@ -1,0 +1,115 @@
+//! What the groups wait for, soonest first.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::rc::Rc;
+
+use crate::machine::Timestamp;
+
+/// Whose time comes.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Timer {
+    /// A member, or one to be, is not heard of for too long.
+    Session { group: Rc<str>, member: Rc<str> },
+    /// A group's members have had their time to join.
+    Join(Rc<str>),
+    /// A group's members have had their time to ask for their assignments.
+    Sync(Rc<str>),
+    /// Offsets and groups that nobody needs any more are looked for.
+    Sweep,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Timers {
+    queue: BinaryHeap<Reverse<(Timestamp, Timer)>>,
+}
+
+impl Timers {
+    pub(super) fn push(&mut self, at: Timestamp, timer: Timer) {
+        self.queue.push(Reverse((at, timer)));
+    }
+
+    /// The next whose time has come, with that time.
+    pub(super) fn pop(&mut self, now: Timestamp) -> Option<(Timestamp, Timer)> {
+        let Reverse((at, _)) = self.queue.peek()?;
+        if *at > now { None } else { self.queue.pop().map(|Reverse(next)| next) }
+    }
+
+    /// Not after the first that is really due: one that was put off is found out only when its old time comes.
+    pub(super) fn deadline(&self) -> Option<Timestamp> {
+        self.queue.peek().map(|Reverse((at, _))| *at)
+    }
+}
+
+/// A deadline that is put off again and again. Putting it off costs nothing: what is queued stays, and when its time comes
+/// it is queued anew.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Alarm {
+    due: Option<Timestamp>,
+    queued: Option<Timestamp>,
+}
+
+impl Alarm {
+    pub(super) fn set(&mut self, due: Timestamp, timers: &mut Timers, timer: impl FnOnce() -> Timer) {
+        self.due = Some(due);
+        if self.queued.is_none_or(|queued| due < queued) {
+            timers.push(due, timer());
+            self.queued = Some(due);
+        }
+    }
+
+    pub(super) fn stop(&mut self) {
+        self.due = None;
+    }
+
+    /// Its timer, queued for `at`, came up. Whether that is the deadline as it now is; it then stands no more.
+    pub(super) fn rings(&mut self, at: Timestamp, now: Timestamp, timers: &mut Timers, timer: Timer) -> bool {
+        if self.queued != Some(at) {
+            return false;
+        }
+        self.queued = None;
+        match self.due {
+            Some(due) if due <= now => {
+                self.due = None;
+                true
+            }
+            Some(due) => {
+                self.set(due, timers, || timer);
+                false
+            }
+            None => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_alarm_that_is_put_off_rings_once_and_at_its_last_time() {
+        let (mut timers, mut alarm) = (Timers::default(), Alarm::default());
+        for due in [30, 20, 50] {
+            alarm.set(Timestamp(due), &mut timers, || Timer::Sweep);
+        }
+        let mut rang = Vec::new();
+        for now in (0..70).map(Timestamp) {
+            while let Some((at, timer)) = timers.pop(now) {
+                if alarm.rings(at, now, &mut timers, timer) {
+                    rang.push(now.0);
+                }
+            }
+        }
+        assert_eq!(rang, [50]);
+        assert_eq!(timers.deadline(), None);
+    }
+
+    #[test]
+    fn an_alarm_that_is_stopped_is_silent() {
+        let (mut timers, mut alarm) = (Timers::default(), Alarm::default());
+        alarm.set(Timestamp(5), &mut timers, || Timer::Sweep);
+        alarm.stop();
+        let (at, timer) = timers.pop(Timestamp(9)).unwrap();
+        assert!(!alarm.rings(at, Timestamp(9), &mut timers, timer));
+    }
+}
