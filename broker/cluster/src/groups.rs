@@ -5,8 +5,6 @@
 //! command; if it cannot be, the machine is dropped and read anew from its log, and members join again, as after any
 //! failover.
 
-#![allow(dead_code, reason = "what members of classic groups ask comes next")]
-
 pub mod assignment;
 pub mod assignor;
 mod classic;
@@ -14,6 +12,7 @@ mod command;
 pub mod consumer_protocol;
 mod group;
 mod listing;
+mod members;
 pub mod metadata_hash;
 mod offsets;
 mod record;
@@ -28,9 +27,8 @@ use std::sync::Arc;
 
 use protocol::error_code::ErrorCode;
 use protocol::messages::{
-    ConsumerGroupHeartbeatResponse, HeartbeatResponse, JoinGroupResponse, LeaveGroupResponse,
-    OffsetCommitKey, OffsetCommitRequest, OffsetCommitResponse, OffsetCommitValue, OffsetDeleteRequest,
-    OffsetDeleteResponse, SyncGroupResponse,
+    ConsumerGroupHeartbeatResponse, OffsetCommitKey, OffsetCommitRequest, OffsetCommitResponse,
+    OffsetCommitValue, OffsetDeleteRequest, OffsetDeleteResponse,
 };
 
 use crate::machine::{Decision, Timestamp};
@@ -77,6 +75,9 @@ pub struct CommittedOffset<'a> {
     pub offset: i64,
 }
 
+/// A tick leaves the rest to the next, so that its records are one batch.
+const TICK_RECORDS_MAX: usize = 500;
+
 /// What a turn takes of the machine, beside its groups.
 macro_rules! turn {
     ($machine:ident, $image:expr, $now:expr) => {
@@ -117,13 +118,22 @@ impl Groups {
         let Self { groups, sweep, .. } = self;
         let mut turn = turn!(self, image, now);
         match command {
+            Command::JoinGroup(asked) => members::join(groups, &asked, &mut turn),
+            Command::SyncGroup(asked) => members::sync(groups, &asked, &mut turn),
+            Command::Heartbeat(asked) => members::heartbeat(groups, &asked, &mut turn),
+            Command::LeaveGroup(asked) => members::leave(groups, &asked, &mut turn),
+            Command::ConsumerGroupHeartbeat(asked) => {
+                let error_code = ErrorCode::UNSUPPORTED_VERSION.0;
+                let response = ConsumerGroupHeartbeatResponse { error_code, ..Default::default() };
+                turn.answer(asked.ticket, Reply::ConsumerGroupHeartbeat(response));
+            }
             Command::OffsetCommit(asked) => {
                 let response = commit_offsets(groups, &asked, &mut turn);
                 turn.answer(asked.ticket, Reply::OffsetCommit(response));
             }
             Command::OffsetFetch(asked) => {
                 let offsets = groups.get(&*asked.request.group.group_id).map(|group| &group.offsets);
-                let response = fetch::fetched(offsets, &asked.request, image);
+                let response = fetch::fetched(offsets, &asked.request, turn.image);
                 turn.answer(asked.ticket, Reply::OffsetFetch(response));
             }
             Command::OffsetDelete(asked) => {
@@ -151,7 +161,6 @@ impl Groups {
             }
             Command::TopicsDeleted(topics) => sweep.forget(topics, groups, &mut turn),
             Command::Tick => tick(groups, sweep, &mut turn),
-            command => refuse(&command, &mut turn),
         }
         turn.over()
     }
@@ -315,43 +324,25 @@ fn delete_group(groups: &BTreeMap<Name, Group>, id: &str, turn: &mut Turn<'_>) -
 }
 
 fn tick(groups: &mut BTreeMap<Name, Group>, sweep: &mut Sweep, turn: &mut Turn<'_>) {
-    while let Some((_, timer)) = turn.timers.pop(turn.now) {
+    while turn.records.len() < TICK_RECORDS_MAX {
+        let Some((at, timer)) = turn.timers.pop(turn.now) else { return };
         match timer {
-            Timer::Sweep => {
-                sweep.go_on(groups, turn);
-                return;
+            Timer::Session { group, member } => {
+                if let Some(Kind::Classic(group)) = groups.get_mut(&group).map(|group| &mut group.kind) {
+                    group.session_rings(&member, at, turn);
+                }
             }
-            Timer::Session { .. } | Timer::Join(_) | Timer::Sync(_) => (),
+            Timer::Join(group) => {
+                if let Some(Kind::Classic(group)) = groups.get_mut(&group).map(|group| &mut group.kind) {
+                    group.joining_rings(at, turn);
+                }
+            }
+            Timer::Sync(group) => {
+                if let Some(Kind::Classic(group)) = groups.get_mut(&group).map(|group| &mut group.kind) {
+                    group.syncing_rings(at, turn);
+                }
+            }
+            Timer::Sweep => return sweep.go_on(groups, turn),
         }
-    }
-}
-
-/// What is not served yet.
-fn refuse(command: &Command, turn: &mut Turn<'_>) {
-    let error_code = ErrorCode::COORDINATOR_NOT_AVAILABLE.0;
-    match command {
-        Command::JoinGroup(asked) => {
-            let response = JoinGroupResponse { error_code, ..Default::default() };
-            turn.answer(asked.ticket, Reply::JoinGroup(response));
-        }
-        Command::SyncGroup(asked) => {
-            let protocol_name = Some(String::new());
-            let response = SyncGroupResponse { error_code, protocol_name, ..Default::default() };
-            turn.answer(asked.ticket, Reply::SyncGroup(response));
-        }
-        Command::Heartbeat(asked) => {
-            let response = HeartbeatResponse { error_code, ..Default::default() };
-            turn.answer(asked.ticket, Reply::Heartbeat(response));
-        }
-        Command::LeaveGroup(asked) => {
-            let response = LeaveGroupResponse { error_code, ..Default::default() };
-            turn.answer(asked.ticket, Reply::LeaveGroup(response));
-        }
-        Command::ConsumerGroupHeartbeat(asked) => {
-            let error_code = ErrorCode::UNSUPPORTED_VERSION.0;
-            let response = ConsumerGroupHeartbeatResponse { error_code, ..Default::default() };
-            turn.answer(asked.ticket, Reply::ConsumerGroupHeartbeat(response));
-        }
-        _ => (),
     }
 }

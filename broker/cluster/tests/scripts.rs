@@ -14,8 +14,11 @@ use std::path::{Path, PathBuf};
 
 #[path = "scripts/cluster_under_test.rs"]
 mod cluster_under_test;
+#[path = "scripts/groups_under_test.rs"]
+mod groups_under_test;
 
 use cluster_under_test::ClusterUnderTest;
+use groups_under_test::GroupsUnderTest;
 
 #[test]
 fn every_script_says_what_happens() {
@@ -27,7 +30,13 @@ fn every_script_says_what_happens() {
     let mut wrong = Vec::new();
     for path in scripts {
         let expected = fs::read_to_string(&path).unwrap();
-        let happened = run(&expected);
+        let happened = if path.starts_with(root.join("groups")) {
+            let mut groups = GroupsUnderTest::new();
+            run(&expected, |command| groups.command(command))
+        } else {
+            let mut cluster = ClusterUnderTest::new();
+            run(&expected, |command| cluster.command(command))
+        };
         if happened == expected {
             continue;
         }
@@ -54,15 +63,14 @@ fn find(folder: &Path, into: &mut Vec<PathBuf>) {
 }
 
 /// The script with what really happens in the place of what it expects.
-fn run(script: &str) -> String {
-    let mut cluster = ClusterUnderTest::new();
+fn run(script: &str, mut runs: impl FnMut(&str) -> Vec<String>) -> String {
     let mut out = String::new();
     let mut skipping = false;
     for line in script.lines() {
         if let Some(command) = line.strip_prefix("> ") {
             out.push_str(line);
             out.push('\n');
-            for happened in cluster.command(command) {
+            for happened in runs(command) {
                 out.push_str(&happened);
                 out.push('\n');
             }

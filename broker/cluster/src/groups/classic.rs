@@ -5,19 +5,26 @@
 //! about, it changes nothing.
 
 mod commit;
+mod heartbeat;
+pub(super) mod join;
+mod leave;
 mod member;
+mod rebalance;
+pub(super) mod sync;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use protocol::messages::group_metadata_value::MemberMetadata;
-use protocol::messages::{GroupMetadataKey, GroupMetadataValue};
+use protocol::messages::{ConsumerProtocolSubscription, GroupMetadataKey, GroupMetadataValue, Message};
 use protocol::primitives::{DecodeError, Reader};
 
+use super::consumer_protocol;
 use super::group::Retention;
 use super::record::{GroupRecord, Said};
 use super::timers::{Alarm, Timer, Timers};
 use super::turn::{Name, Turn};
+use crate::machine::Timestamp;
 pub(super) use member::Member;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,9 +78,6 @@ struct Forming {
     has_newcomer: bool,
 }
 
-/// The protocol type of consumers.
-const CONSUMER: &str = "consumer";
-
 impl ClassicGroup {
     pub(super) fn new(id: &Name) -> Self {
         Self {
@@ -116,7 +120,7 @@ impl ClassicGroup {
     }
 
     pub(super) fn is_of_consumers(&self) -> bool {
-        self.protocol_type() == Some(CONSUMER)
+        self.protocol_type() == Some(consumer_protocol::PROTOCOL_TYPE)
     }
 
     pub(super) fn members(&self) -> impl ExactSizeIterator<Item = &Member> {
@@ -206,7 +210,7 @@ impl ClassicGroup {
             let member = Member::restored(it, self.protocol.as_deref().unwrap_or_default());
             self.add(member);
         }
-        self.leader = value.leader.as_deref().map(Into::into);
+        self.leader = value.leader.as_deref().map(Into::into).or(self.leader.take());
         self.subscribed = self.subscriptions();
     }
 
@@ -215,6 +219,10 @@ impl ClassicGroup {
         let ids: Vec<Name> = self.members.keys().cloned().collect();
         for id in &ids {
             self.heard_of(id, turn);
+        }
+        // The limit was lowered since: all join again, so that everyone can commit before some are turned away.
+        if i32::try_from(ids.len()).map_or(true, |count| count > turn.settings.max_size) {
+            self.prepare(turn);
         }
     }
 
@@ -235,13 +243,7 @@ impl ClassicGroup {
         }
     }
 
-    fn watch(
-        group: &Name,
-        member: &Name,
-        alarm: &mut Alarm,
-        due: crate::machine::Timestamp,
-        timers: &mut Timers,
-    ) {
+    fn watch(group: &Name, member: &Name, alarm: &mut Alarm, due: Timestamp, timers: &mut Timers) {
         alarm.set(due, timers, || Timer::Session { group: group.clone(), member: member.clone() });
     }
 
@@ -256,7 +258,8 @@ impl ClassicGroup {
         }
         let protocol = self.protocol.as_deref()?;
         for member in self.members.values() {
-            all.extend(subscribed_topics(&member.protocols.metadata(protocol)).ok()?);
+            let topics = subscribed_topics(&member.protocols.metadata(protocol)).ok()?;
+            all.extend(topics.into_iter().map(String::into_boxed_str));
         }
         Some(all)
     }
@@ -271,9 +274,9 @@ const EMPTY: GroupMetadataValue = GroupMetadataValue {
     members: Vec::new(),
 };
 
-/// The topics of an embedded subscription. Version 0 is how all versions begin.
-fn subscribed_topics(subscription: &[u8]) -> Result<Vec<Box<str>>, DecodeError> {
+/// Kafka: version 0 is how all versions begin, and nothing after it is looked at.
+fn subscribed_topics(subscription: &[u8]) -> Result<Vec<String>, DecodeError> {
     let mut r = Reader::new(subscription);
     r.i16()?;
-    r.array(false, 2, |r| r.string(false).map(Into::into))
+    Ok(ConsumerProtocolSubscription::decode(&mut r, 0)?.topics)
 }

@@ -74,14 +74,26 @@ impl Member {
             -1 => it.session_timeout,
             timeout_ms => timeout_ms,
         };
+        let protocols = Protocols([(protocol.into(), it.subscription.clone())].into());
         Self {
-            id: it.member_id.as_str().into(),
             instance: it.group_instance_id.as_deref().map(Into::into),
             client: Client { id: it.client_id.clone(), host: it.client_host.clone() },
             rebalance_timeout_ms,
             session_timeout_ms: it.session_timeout,
-            protocols: Protocols([(protocol.into(), it.subscription.clone())].into()),
             assignment: it.assignment.clone(),
+            ..Self::new(it.member_id.as_str().into(), protocols)
+        }
+    }
+
+    pub(super) fn new(id: Name, protocols: Protocols) -> Self {
+        Self {
+            id,
+            instance: None,
+            client: Client::default(),
+            rebalance_timeout_ms: 0,
+            session_timeout_ms: 0,
+            protocols,
+            assignment: Bytes::new(),
             session: Alarm::default(),
             joining: None,
             syncing: None,
