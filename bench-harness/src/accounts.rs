@@ -3,7 +3,7 @@
 //! A producer numbers its records by partition without gaps, so that a set of a few ranges says all of what was acknowledged or
 //! seen, however many records there were.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 
 use crate::payload::Stamp;
@@ -147,6 +147,8 @@ pub(crate) struct Ledger {
     last: Option<(Stream, usize)>,
     seen: Vec<Numbers>,
     slots: Vec<SlotCounts>,
+    /// Deleted on purpose before they were read: what is missing there is nobody's fault.
+    excused: BTreeSet<u32>,
     pub(crate) delivered: u64,
 }
 
@@ -168,7 +170,15 @@ pub(crate) enum Delivery {
 impl Ledger {
     pub(crate) fn new(run: u32, slots: u32) -> Self {
         let slots = vec![SlotCounts::default(); slots as usize];
-        Self { run, places: HashMap::new(), last: None, seen: Vec::new(), slots, delivered: 0 }
+        Self {
+            run,
+            places: HashMap::new(),
+            last: None,
+            seen: Vec::new(),
+            slots,
+            excused: BTreeSet::new(),
+            delivered: 0,
+        }
     }
 
     /// A value that came out of a slot; None for one that is not what anybody sent.
@@ -209,6 +219,15 @@ impl Ledger {
         self.slots[slot as usize].corrupted += records;
     }
 
+    /// Nothing of a slot counts as missing any more.
+    pub(crate) fn excuse(&mut self, slot: u32) {
+        self.excused.insert(slot);
+    }
+
+    pub(crate) fn excused(&self) -> usize {
+        self.excused.len()
+    }
+
     fn seen(&self, stream: Stream) -> Option<&Numbers> {
         self.places.get(&stream).map(|place| &self.seen[*place])
     }
@@ -245,7 +264,7 @@ pub(crate) fn judge(
     for (stream, numbers) in &acknowledged.streams {
         let missing = |ledgers: &[Ledger]| {
             let mut missing = Numbers::default();
-            for ledger in ledgers {
+            for ledger in ledgers.iter().filter(|ledger| !ledger.excused.contains(&stream.slot)) {
                 missing.extend(&numbers.without(ledger.seen(*stream).unwrap_or(&none)));
             }
             missing

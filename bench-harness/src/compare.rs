@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::failure::Failure;
 use crate::result::{RunResult, TargetFacts};
 use crate::session::{Session, now_ms};
+use crate::stop;
 use crate::target::{Limits, Target};
 use crate::trial::{Load, Options, Trial, generator};
 use crate::workload::Workload;
@@ -122,6 +123,9 @@ fn run(
             comparison.add(round, at, target, trial);
             comparison.complete = round == rounds && at + 1 == targets.len();
             session.write("comparison.json", &comparison)?;
+            if stop::was_told() {
+                return Ok(comparison);
+            }
         }
     }
     Ok(comparison)

@@ -4,17 +4,16 @@
 //! topics, says when to begin, puts the seconds together and judges in the end.
 
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use self::plan::Plan;
-use crate::client::admin::Admin;
+use crate::client::admin::{Admin, Bound};
 use crate::client::batch::Identity;
 use crate::client::error::ClientError;
 use crate::result::{RunResult, Second, TargetFacts};
+use crate::stop::Stop;
 use crate::workload::Workload;
 
 mod conduct;
@@ -41,8 +40,8 @@ pub(crate) struct Options {
     pub(crate) hlog: Option<PathBuf>,
     /// As it was typed, for the result.
     pub(crate) command: Vec<String>,
-    /// Ends the run early once it is true; what was measured is kept.
-    pub(crate) stop: Option<Arc<AtomicBool>>,
+    /// Ends the run early; what was measured is kept.
+    pub(crate) stop: Stop,
 }
 
 /// Sees a run as it goes. Called on the thread that called [`run`].
@@ -104,6 +103,8 @@ fn prepare(plan: &mut Plan, admin: &mut Admin) -> Result<(), LoadError> {
         admin.create(&plan.topics, factor, &topics.config)
     })?;
     let leaders = admin.wait_for_leaders(&plan.topics, CREATE_PATIENCE)?;
+    // Leaders that do not know yet that they lead would refuse the first records, and put them out of order.
+    admin.retry(CREATE_PATIENCE, |admin| admin.offsets(&plan.topics, Bound::Latest))?;
     let produce = &plan.workload.produce;
     if produce.idempotent {
         for _ in 0..produce.producers {

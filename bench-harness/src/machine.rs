@@ -111,7 +111,7 @@ pub(crate) struct CpuTimes {
 }
 
 /// Shares of all CPU time over a while, 0 to 1.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Busy {
     pub(crate) busy: f64,
     /// Wanted by this machine and given to another one.

@@ -21,6 +21,7 @@ mod machine;
 mod number;
 mod omb;
 mod payload;
+mod quantity;
 mod random;
 mod raw;
 mod recovery;
@@ -29,6 +30,7 @@ mod result;
 mod run;
 mod schedule;
 mod session;
+mod stop;
 mod sweep;
 mod target;
 mod toml_file;
@@ -81,6 +83,9 @@ fn main() -> ExitCode {
 }
 
 fn run(command: Command) -> Result<(), Failure> {
+    if matches!(command, Command::Compare(_) | Command::Sweep(_) | Command::Run(_)) {
+        stop::listen().map_err(|error| Failure::failed(format!("no signals can be caught: {error}")))?;
+    }
     match command {
         Command::Compare(args) => compare::main(&args),
         Command::Sweep(args) => sweep::main(&args),

@@ -332,7 +332,7 @@ fn markdown(documents: &[Document]) -> String {
     for (name, unit, of) in rows {
         let _ = write!(text, "\n| {name} | {unit} |");
         for document in documents {
-            let figure = Figure::of(document.rounds.iter().map(of).collect());
+            let figure = Figure::of(document.rounds.iter().map(of));
             let _ = write!(text, " {} |", figure.map_or_else(|| "-".to_owned(), |figure| figure.shown()));
         }
     }
@@ -412,6 +412,6 @@ mod tests {
         assert!(judge(&[unfinished]).is_err());
         let text = markdown(&[document(vec![round(0), round(2), round(0)], vec![])]);
         assert!(text.contains("| killed: first record acknowledged | ms | 40.0 |"), "{text}");
-        assert!(text.contains("| acknowledged and lost, at most | records | 0 (0 - 2.00) |"), "{text}");
+        assert!(text.contains("| acknowledged and lost, at most | records | 0 [0 … 2.00] |"), "{text}");
     }
 }

@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::machine::Busy;
 use crate::workload::Workload;
 
 pub(crate) const FORMAT: u32 = 1;
@@ -26,6 +27,9 @@ pub(crate) struct RunResult {
     pub(crate) latency: Option<Latencies>,
     pub(crate) seconds: Vec<Second>,
     pub(crate) generator: Generator,
+    /// What all CPUs of the generator's machine did over the measured time. None where the kernel does not say.
+    #[serde(default)]
+    pub(crate) all_cpus: Option<Busy>,
     /// None if the broker's process is not on this machine or not known.
     pub(crate) broker: Option<BrokerCost>,
 }
@@ -82,6 +86,9 @@ pub(crate) struct Accounts {
     pub(crate) acked: u64,
     /// Refused or timed out for good.
     pub(crate) failed: u64,
+    /// Sent more than once: the answer was an error that passes, or none.
+    #[serde(default)]
+    pub(crate) retried: u64,
     /// First deliveries, by all consumers.
     pub(crate) delivered: u64,
     pub(crate) lost: u64,
@@ -104,6 +111,20 @@ pub(crate) struct Accounts {
     /// Where something went wrong.
     #[serde(default)]
     pub(crate) by_partition: Vec<PartitionAccounts>,
+}
+
+impl RunResult {
+    /// Why records may have come out of order, if that is known: without idempotence a record that has to be sent again comes
+    /// after those that were under way with it. Kafka's own producer does the same.
+    pub(crate) fn why_reordered(&self) -> &'static str {
+        let produce = &self.workload.produce;
+        let may_overtake = !produce.idempotent && produce.in_flight > 1 && self.records.retried > 0;
+        if self.records.reordered > 0 && may_overtake {
+            " (sent again, after those that were under way with them: what producers do that are not idempotent)"
+        } else {
+            ""
+        }
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -166,6 +187,12 @@ pub(crate) struct Generator {
     pub(crate) records_per_cpu_s: f64,
     /// From when a record should have been handed to the client to when it was.
     pub(crate) lag: Option<Percentiles>,
+    /// So long at most may consumers have kept a record waiting: until they asked for it, and until they took it in.
+    #[serde(default)]
+    pub(crate) reading_lag: Option<Percentiles>,
+    /// Seconds of the measured time in which consumers had no time left, and left records behind at the broker.
+    #[serde(default)]
+    pub(crate) overrun_s: u64,
 }
 
 /// What the load cost the broker's process, from /proc, over the measured time.

@@ -1,14 +1,17 @@
 //! `millstream-bench run`: one workload on one broker.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::cost::Watch;
 use crate::failure::Failure;
 use crate::live::Live;
 use crate::load::{self, LoadError, Options};
 use crate::machine;
-use crate::result::{Outcome, Percentiles, RunResult};
+use crate::result::{Outcome, Percentiles, RunResult, TargetFacts};
+use crate::stop::Stop;
+use crate::trial::Watching;
 use crate::workload::{self, Workload};
 
 #[derive(Debug, clap::Args)]
@@ -42,6 +45,12 @@ pub(crate) struct Args {
     /// How long the broker may be out of reach before the run is given up
     #[arg(long, value_name = "TIME", value_parser = seconds)]
     patience: Option<f64>,
+    /// The broker's process on this machine: what the run cost it goes into the result
+    #[arg(long, value_name = "N")]
+    pid: Option<u32>,
+    /// The broker's data directory on this machine: its disk is described, and what is written to it counted
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
     /// Write every second's latencies here, as an HdrHistogram log
     #[arg(long, value_name = "FILE.hlog")]
     hlog: Option<PathBuf>,
@@ -49,6 +58,8 @@ pub(crate) struct Args {
 
 pub(crate) fn main(args: Args) -> Result<(), Failure> {
     let workload = adjusted(&args)?;
+    let watch = args.pid.map(|pid| watched(pid, args.data_dir.as_deref())).transpose()?;
+    let stop = Stop::default();
     let options = Options {
         bootstrap: args.bootstrap,
         verify: args.verify,
@@ -56,16 +67,20 @@ pub(crate) fn main(args: Args) -> Result<(), Failure> {
         threads: args.threads.map(usize::from),
         hlog: args.hlog,
         command: std::env::args().collect(),
-        ..Options::default()
+        stop: stop.clone(),
+        target: TargetFacts { pid: args.pid, ..TargetFacts::default() },
     };
     let mut live = Live::new(&workload, &workload.name);
-    let mut result = load::run(&workload, &options, &mut live).map_err(|error| match error {
+    let mut watching = Watching { watch, shown: &mut live, stop };
+    let mut result = load::run(&workload, &options, &mut watching).map_err(|error| match error {
         LoadError::Workload(why) => Failure::usage(why),
         error => Failure::failed(error.to_string()),
     })?;
+    let watch = watching.watch;
     // Its bar is taken away before anything else is printed.
     drop(live);
-    result.machine = machine::facts(None);
+    result.broker = watch.and_then(|watch| watch.end(&result.records));
+    result.machine = machine::facts(args.data_dir.as_deref());
     if let Some(path) = &args.output {
         let text = serde_json::to_string_pretty(&result).expect("a result has no maps with odd keys");
         let path_told = path.display();
@@ -76,6 +91,14 @@ pub(crate) fn main(args: Args) -> Result<(), Failure> {
         Outcome::Valid => Ok(()),
         Outcome::Invalid { why } => Err(Failure::failed(format!("the run is invalid: {why}"))),
         Outcome::Incomplete { why } => Err(Failure::failed(format!("the run is incomplete: {why}"))),
+    }
+}
+
+fn watched(pid: u32, data_dir: Option<&Path>) -> Result<Watch, Failure> {
+    let watch = Watch::begin(pid, data_dir);
+    match watch.is_over() {
+        true => Err(Failure::usage(format!("--pid {pid}: there is no such process on this machine"))),
+        false => Ok(watch),
     }
 }
 
@@ -96,8 +119,10 @@ fn summary(result: &RunResult) -> String {
         result.workload.name, records.acked_per_s, records.acked_mib_per_s, records.delivered_per_s
     );
     text += &format!(
-        "records     sent {}  acked {}  failed {}  delivered {}  lost {}  duplicated {}  reordered {}  corrupted {}\n",
+        "records     sent {}  again {}  acked {}  failed {}  delivered {}  lost {}  duplicated {}  reordered {}  \
+         corrupted {}\n",
         records.sent,
+        records.retried,
         records.acked,
         records.failed,
         records.delivered,
@@ -106,15 +131,32 @@ fn summary(result: &RunResult) -> String {
         records.reordered,
         records.corrupted
     );
+    if !result.why_reordered().is_empty() {
+        text += &format!("reordered  {}\n", result.why_reordered());
+    }
     if let Some(latency) = &result.latency {
         text += &row("ack", &latency.ack);
         text += &latency.end_to_end.as_ref().map(|it| row("end to end", it)).unwrap_or_default();
     }
     text += &generator.lag.as_ref().map(|lag| row("own lag", lag)).unwrap_or_default();
+    text += &generator.reading_lag.as_ref().map(|lag| row("own reading", lag)).unwrap_or_default();
     text += &format!(
         "generator   {} threads, {:.2} s user, {:.2} s system, {:.0} records per CPU second\n",
         generator.threads, generator.user_s, generator.system_s, generator.records_per_cpu_s
     );
+    text += &match &result.broker {
+        Some(cost) => format!(
+            "broker      {:.2} s user, {:.2} s system, {:.2} µs a record, {:.0} MiB resident at most\n",
+            cost.user_s,
+            cost.system_s,
+            cost.cpu_us_per_record,
+            cost.peak_resident_bytes as f64 / f64::from(1 << 20)
+        ),
+        None => "broker      what it cost is not known: --pid says which process it is\n".to_owned(),
+    };
+    text += &result.all_cpus.map_or_else(String::new, |cpus| {
+        format!("all CPUs    {:.0} % busy, {:.1} % stolen\n", cpus.busy * 100.0, cpus.steal * 100.0)
+    });
     text
 }
 

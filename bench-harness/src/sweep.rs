@@ -11,6 +11,7 @@ use crate::number;
 use crate::result::{RunResult, TargetFacts};
 use crate::run::seconds;
 use crate::session::{Session, now_ms};
+use crate::stop;
 use crate::target::Target;
 use crate::trial::{Load, Options, generator, what_is_wrong};
 use crate::workload::{Arrivals, Workload};
@@ -61,6 +62,10 @@ pub(crate) fn main(args: &Args) -> Result<(), Failure> {
     let mut bad = Vec::new();
     let mut markdown = String::new();
     for target in &targets {
+        if stop::was_told() {
+            bad.push(format!("{}: it was told to stop", target.label));
+            break;
+        }
         let sweep = Sweep::run(&session, target, &workload, args, &mut load)?;
         let text = sweep.markdown();
         println!("{text}");
@@ -225,10 +230,16 @@ impl Course<'_, '_> {
         let mut shares: Vec<f64> = args.shares.iter().map(|percent| percent / 100.0).collect();
         shares.sort_by(f64::total_cmp);
         for share in shares {
+            if stop::was_told() {
+                break;
+            }
             self.point(What::Share, Some(peak * share), Some(share))?;
         }
-        if let Some(limit_s) = args.hold_p99 {
+        if let Some(limit_s) = args.hold_p99.filter(|_| !stop::was_told()) {
             self.hold(limit_s * 1e3, peak)?;
+        }
+        if stop::was_told() {
+            return Ok(Some("it was told to stop".into()));
         }
         let missing = self.sweep.points.iter().filter(|point| point.result.is_none()).count();
         Ok((missing > 0).then(|| format!("{missing} of {} points have no result", self.sweep.points.len())))
@@ -243,7 +254,7 @@ impl Course<'_, '_> {
             .filter_map(|point| Some((point.rate?, holds(point, limit_p99_ms))))
             .collect();
         let mut search = Search::after(&known, peak);
-        while let Some(rate) = search.next_rate() {
+        while let Some(rate) = search.next_rate().filter(|_| !stop::was_told()) {
             let at = self.point(What::Hold, Some(rate), Some(rate / peak))?;
             search.learn(rate, holds(&self.sweep.points[at], limit_p99_ms));
         }
@@ -372,7 +383,7 @@ mod tests {
         let known: Vec<(f64, bool)> = known.iter().map(|rate| (*rate, *rate <= border)).collect();
         let mut search = Search::after(&known, peak);
         let mut tries = 0;
-        while let Some(rate) = search.next_rate() {
+        while let Some(rate) = search.next_rate().filter(|_| !stop::was_told()) {
             search.learn(rate, rate <= border);
             tries += 1;
         }

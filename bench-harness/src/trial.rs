@@ -1,8 +1,6 @@
 //! One run on a broker of its own: started on a fresh folder, loaded, watched, stopped, wiped.
 
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::cost::Watch;
 use crate::failure::Failure;
@@ -11,6 +9,7 @@ use crate::load::{self, Observer};
 use crate::result::{Outcome, RunResult, Second, TargetFacts};
 use crate::run::seconds;
 use crate::session::{Grounds, Session};
+use crate::stop::Stop;
 use crate::target::{Limits, Target};
 use crate::workload::{self, Workload};
 
@@ -38,9 +37,6 @@ pub(crate) type Load<'l> = dyn FnMut(&Workload, &TargetFacts, &Stop, &mut dyn Ob
 
 pub(crate) type Loaded = Result<RunResult, String>;
 
-/// Ends a load early once it is true.
-pub(crate) type Stop = Arc<AtomicBool>;
-
 /// The generator of this program.
 pub(crate) fn generator(
     threads: Option<usize>,
@@ -51,7 +47,7 @@ pub(crate) fn generator(
             target: facts.clone(),
             threads,
             command: std::env::args().collect(),
-            stop: Some(stop.clone()),
+            stop: stop.clone(),
             ..load::Options::default()
         };
         load::run(workload, &options, observer).map_err(|error| error.to_string())
@@ -139,10 +135,10 @@ pub(crate) fn what_is_wrong(result: &RunResult) -> Option<String> {
 }
 
 /// Shows a load to another observer, tells a watch when to look, and ends the load if the broker has ended.
-struct Watching<'o> {
-    watch: Option<Watch>,
-    shown: &'o mut dyn Observer,
-    stop: Stop,
+pub(crate) struct Watching<'o> {
+    pub(crate) watch: Option<Watch>,
+    pub(crate) shown: &'o mut dyn Observer,
+    pub(crate) stop: Stop,
 }
 
 impl Observer for Watching<'_> {
@@ -155,7 +151,7 @@ impl Observer for Watching<'_> {
 
     fn second(&mut self, second: &Second) {
         if self.watch.as_ref().is_some_and(Watch::is_over) {
-            self.stop.store(true, Ordering::Relaxed);
+            self.stop.set();
         }
         self.shown.second(second);
     }

@@ -4,13 +4,14 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::sync::{PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use base64::Engine;
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::Deserializer;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use broker::{Behaviour, FakeBroker};
@@ -22,6 +23,7 @@ mod broker;
 static MACHINE: RwLock<()> = RwLock::new(());
 
 /// One run in a folder of its own.
+#[derive(Debug)]
 struct Run {
     output: Output,
     result: Value,
@@ -34,17 +36,26 @@ fn folder(name: &str) -> PathBuf {
 }
 
 fn run(name: &str, bootstrap: &str, workload: &str, arguments: &[&str]) -> Run {
+    run_and(name, bootstrap, workload, arguments, |_| {})
+}
+
+/// Does something to a run while it runs.
+fn run_and(name: &str, bootstrap: &str, workload: &str, arguments: &[&str], act: impl FnOnce(Pid)) -> Run {
     let folder = folder(name);
     let (workload_file, result_file) = (folder.join("workload.toml"), folder.join("result.json"));
     fs::write(&workload_file, format!("name = \"{name}\"\n{workload}")).unwrap();
-    let output = Command::new(env!("CARGO_BIN_EXE_millstream-bench"))
+    let child = Command::new(env!("CARGO_BIN_EXE_millstream-bench"))
         .arg("run")
         .arg(&workload_file)
         .args(["--bootstrap", bootstrap, "--output"])
         .arg(&result_file)
         .args(arguments)
-        .output()
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
         .unwrap();
+    act(Pid::from_child(&child));
+    let output = child.wait_with_output().unwrap();
     let result = fs::read(&result_file).map_or(Value::Null, |text| serde_json::from_slice(&text).unwrap());
     fs::remove_dir_all(&folder).unwrap();
     Run { output, result }
@@ -308,6 +319,85 @@ fn a_generator_that_cannot_keep_up_says_so() {
     let run = run("behind", &broker.address.to_string(), workload, &["--threads", "1"]);
     assert_eq!(run.outcome(), "invalid");
     assert!(run.errors().contains("generator"), "{}", run.errors());
+}
+
+#[test]
+fn whoever_is_told_to_stop_keeps_what_there_is() {
+    let _machine = MACHINE.read().unwrap_or_else(PoisonError::into_inner);
+    for signal in [Signal::INT, Signal::TERM] {
+        let broker = FakeBroker::start(Behaviour::default());
+        let workload =
+            "duration_s = 60\nwarm_up_s = 0\n[topics]\n[records]\nbytes = 100\n[produce]\nrate = 1000\n";
+        let address = broker.address.to_string();
+        let run = run_and("stopped", &address, workload, &[], |pid| {
+            broker.wait_for_batches(2_000);
+            kill_process(pid, signal).unwrap();
+        });
+        assert_eq!(run.outcome(), "incomplete", "{run:?}");
+        assert_eq!(run.output.status.code(), Some(1));
+        assert!(run.errors().contains("stopped early"), "{}", run.errors());
+        assert!(run.count("acked") >= 1_000 && !run.result["seconds"].as_array().unwrap().is_empty());
+        assert_eq!((run.count("lost"), run.count("sent")), (0, run.count("acked")));
+    }
+}
+
+#[test]
+fn a_generator_that_was_stopped_for_a_while_says_so() {
+    let _machine = MACHINE.read().unwrap_or_else(PoisonError::into_inner);
+    let broker = FakeBroker::start(Behaviour::default());
+    let workload =
+        "duration_s = 2\nwarm_up_s = 0\n[topics]\n[records]\nbytes = 100\n[produce]\nrate = 1000\n";
+    let run = run_and("held-up", &broker.address.to_string(), workload, &[], |pid| {
+        broker.wait_for_batches(200);
+        kill_process(pid, Signal::STOP).unwrap();
+        std::thread::sleep(Duration::from_millis(500));
+        kill_process(pid, Signal::CONT).unwrap();
+    });
+    assert_eq!(run.outcome(), "invalid");
+    assert!(run.errors().contains("the generator"), "{}", run.errors());
+    assert!(run.result["generator"]["lag"]["max_us"].as_f64().unwrap() >= 450_000.0);
+    assert_eq!((run.count("lost"), run.count("sent")), (0, run.count("acked")));
+}
+
+/// The batch that is refused comes after those that were under way with it, unless it travels alone.
+#[test]
+fn what_is_sent_again_without_idempotence_is_out_of_order_and_that_is_said() {
+    let _machine = MACHINE.read().unwrap_or_else(PoisonError::into_inner);
+    for in_flight in [5, 1] {
+        let delays = vec![Duration::from_millis(50)];
+        let broker = FakeBroker::start(Behaviour { delays, refuses: vec![8], ..Default::default() });
+        let workload = format!(
+            "duration_s = 2\nwarm_up_s = 0\n[topics]\n[records]\nbytes = 100\n\
+             [produce]\nrate = 500\nin_flight = {in_flight}\n[consume]\nconsumers = 1\n"
+        );
+        let run = run("refused", &broker.address.to_string(), &workload, &[]);
+        run.expect_sound();
+        assert!(run.count("retried") > 0, "{}", run.result["records"]);
+        assert_eq!(run.count("duplicated"), 0);
+        assert_eq!(run.count("reordered") > 0, in_flight > 1, "{}", run.result["records"]);
+        let said = String::from_utf8_lossy(&run.output.stdout).contains("not idempotent");
+        assert_eq!(said, in_flight > 1);
+    }
+}
+
+#[test]
+fn what_is_deleted_on_purpose_is_not_lost_but_is_not_read_either() {
+    let _machine = MACHINE.read().unwrap_or_else(PoisonError::into_inner);
+    let config = "config = { \"retention.bytes\" = \"1000\" }";
+    for (deletes, verify) in [(config, &[][..]), (config, &["--verify"]), ("", &[])] {
+        let broker = FakeBroker::start(Behaviour { keeps: Some(3), ..Default::default() });
+        let workload = format!(
+            "duration_s = 1\nwarm_up_s = 0\n[topics]\npartitions = 2\n{deletes}\n[records]\nbytes = 100\n\
+             [produce]\nrate = 200\nbatch_bytes = 1000\n\
+             [consume]\nconsumers = 1\nfrom = \"beginning\"\nbacklog_records = 1000\n"
+        );
+        let run = run("deleted", &broker.address.to_string(), &workload, verify);
+        assert_eq!(run.outcome(), "invalid");
+        assert_eq!(run.count("lost") == 0, !deletes.is_empty(), "{}", run.result["records"]);
+        let said = run.errors().contains("2 partitions were deleted before consumers had read them");
+        assert_eq!(said, !deletes.is_empty(), "{}", run.errors());
+        assert!(!run.errors().contains("are gone"), "{}", run.errors());
+    }
 }
 
 #[test]

@@ -3,8 +3,8 @@
 use super::*;
 use crate::load::Observer;
 use crate::result::{Accounts, Generator, Latencies, Outcome, Percentiles};
+use crate::stop::Stop;
 use crate::target::tests::{SERVE, fake, scratch};
-use crate::trial::Stop;
 
 fn workload() -> Workload {
     toml::from_str("name = \"w\"\n[topics]\n[records]\n[produce]\nrate = 100.0\n").unwrap()
@@ -34,6 +34,7 @@ fn result(p99_us: f64) -> RunResult {
         latency: Some(Latencies { ack: percentiles(p99_us), end_to_end: Some(percentiles(p99_us * 2.0)) }),
         seconds: vec![],
         generator: Generator::default(),
+        all_cpus: None,
         broker: None,
     }
 }
@@ -53,14 +54,14 @@ fn medians_and_ratios_are_of_what_is_valid_and_complete() {
     let results: Vec<(usize, &RunResult)> = results.chain([(1, &invalid), (1, &lossy)]).collect();
     let text = Table::of(&labels(), &results).markdown();
     assert!(
-        text.contains("| to acknowledgement, p99 | ms | 2.00 (1.00 - 3.00) | 9.00 (8.00 - 10.0) | 4.50 |"),
+        text.contains("| ack p99 | µs | 2,000 [1,000 … 3,000] | 9,000 [8,000 … 10,000] | 4.50× |"),
         "{text}"
     );
-    assert!(text.contains("| acknowledged | records/s | 100 | 100 | 1.00 *noise* |"), "{text}");
+    assert!(text.contains("| acknowledged | records/s | 100 | 100 | noise (1.00×) |"), "{text}");
     assert!(text.contains("| runs counted |  | 3 of 3 | 3 of 5 | |"), "{text}");
     assert!(text.contains("| lost | records, all runs | 0 | 7 | |"), "{text}");
     // Nobody has measured these.
-    assert!(!text.contains("resident memory"), "{text}");
+    assert!(!text.contains("memory"), "{text}");
 }
 
 #[test]
@@ -79,7 +80,7 @@ fn targets_take_turns_and_everything_is_kept() {
     let comparison = run(&session, &targets, &Limits::default(), &workload(), 2, &mut load).unwrap();
     assert_eq!(order, ["a", "b", "a", "b"]);
     assert_eq!(comparison.judge(), Ok(()));
-    assert!(comparison.markdown().contains("| 5.00 |"), "{}", comparison.markdown());
+    assert!(comparison.markdown().contains("| 5.00× ? |"), "{}", comparison.markdown());
     for name in ["1-a", "1-b", "2-a", "2-b"] {
         let text = fs::read_to_string(output.join(format!("{name}.json"))).unwrap();
         let kept: RunResult = serde_json::from_str(&text).unwrap();

@@ -3,7 +3,6 @@
 use std::fs::File;
 use std::io::BufWriter;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::sync::mpsc::{self, Receiver, channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -19,6 +18,7 @@ use crate::accounts::{self, Acknowledged, Ledger};
 use crate::client::admin::{Admin, Bound};
 use crate::clock::{self, CpuTime, NS_PER_MS, NS_PER_S};
 use crate::latency::IntervalLog;
+use crate::machine::{Busy, CpuTimes, Root};
 use crate::result::{RunResult, Second};
 use crate::workload::From;
 
@@ -41,6 +41,8 @@ struct Stage<'a> {
     assembly: Assembly,
     total: Interval,
     seconds: Vec<Second>,
+    /// Of those, how many readers could not cope with.
+    overrun_s: u64,
     hlog: Option<IntervalLog<BufWriter<File>>>,
     incomplete: Option<String>,
 }
@@ -68,6 +70,7 @@ pub(super) fn conduct(
         assembly: Assembly::new(threads),
         total: Interval::new(),
         seconds: Vec::new(),
+        overrun_s: 0,
         hlog: None,
         incomplete: None,
     };
@@ -76,11 +79,11 @@ pub(super) fn conduct(
     let began_ms = clock::wall_ms() + START_NS / NS_PER_MS;
     let begin = |file| IntervalLog::begin(BufWriter::new(file), began_ms);
     stage.hlog = hlog.map(begin).transpose().map_err(file)?;
-    let cpu = stage.watch(times);
+    let (cpu, all_cpus) = stage.watch(times);
     let sent = join(senders)?;
     let read = stage.drain(admin, readers)?;
     let measured_ns = (stage.signals.until_ns() - times.measure_ns).max(0);
-    stage.finish(admin, Facts { began_ms, measured_ns, cpu, sent, read })
+    stage.finish(admin, Facts { began_ms, measured_ns, cpu, all_cpus, sent, read })
 }
 
 /// What is known when all threads have ended.
@@ -88,6 +91,7 @@ struct Facts {
     began_ms: i64,
     measured_ns: i64,
     cpu: CpuTime,
+    all_cpus: Option<Busy>,
     sent: Vec<SenderReport>,
     read: Vec<ReaderReport>,
 }
@@ -151,14 +155,11 @@ fn join<R>(threads: Threads<R>) -> Result<Vec<R>, LoadError> {
 }
 
 impl Stage<'_> {
-    fn is_stopped(&self) -> bool {
-        self.options.stop.as_ref().is_some_and(|stop| stop.load(Ordering::Relaxed))
-    }
-
     fn wait_until_ready(&mut self, threads: usize) -> Result<(), LoadError> {
         while self.signals.ready() < threads {
             let failure = self.signals.failure();
-            let why = failure.or_else(|| self.is_stopped().then(|| "stopped before it began".to_owned()));
+            let why =
+                failure.or_else(|| self.options.stop.is_set().then(|| "stopped before it began".to_owned()));
             if let Some(why) = why {
                 self.signals.cut_short(0, 0);
                 return Err(LoadError::Failed(why));
@@ -178,15 +179,16 @@ impl Stage<'_> {
         times
     }
 
-    /// Follows the run until nothing more is sent. Returns what the measured time cost the generator.
-    fn watch(&mut self, times: Times) -> CpuTime {
+    /// Follows the run until nothing more is sent. Returns what the measured time cost the generator, and what all CPUs did.
+    fn watch(&mut self, times: Times) -> (CpuTime, Option<Busy>) {
+        let machine = Root::of_this_machine();
         self.watch_until(|_| times.measure_ns);
-        let before = CpuTime::now();
+        let before = (CpuTime::now(), CpuTimes::read(&machine));
         self.observer.measuring();
         self.watch_until(Signals::until_ns);
-        let cpu = CpuTime::now().since(before);
+        let (own, all) = (CpuTime::now(), CpuTimes::read(&machine));
         self.observer.measured();
-        cpu
+        (own.since(before.0), all.zip(before.1).and_then(|(now, before)| now.since(&before)))
     }
 
     fn watch_until(&mut self, end_ns: impl Fn(&Signals) -> i64) {
@@ -208,7 +210,7 @@ impl Stage<'_> {
         if self.incomplete.is_some() {
             return;
         }
-        let stopped = self.is_stopped().then(|| "stopped early".to_owned());
+        let stopped = self.options.stop.is_set().then(|| "stopped early".to_owned());
         if let Some(why) = self.signals.failure().or(stopped) {
             self.signals.cut_short(now_ns, now_ns + CUT_DRAIN_NS);
             self.incomplete = Some(why);
@@ -228,11 +230,17 @@ impl Stage<'_> {
             let second = interval.second(at);
             self.observer.second(&second);
             self.seconds.push(second);
+            self.overrun_s += u64::from(interval.is_overrun);
         }
         let mut written = Ok(());
         if let Some(hlog) = &mut self.hlog {
             let from_ns = clock::from_seconds(self.plan.workload.warm_up_s) + at * NS_PER_S;
-            let all = [("ack", &interval.ack), ("end-to-end", &interval.end_to_end), ("lag", &interval.lag)];
+            let all = [
+                ("ack", &interval.ack),
+                ("end-to-end", &interval.end_to_end),
+                ("lag", &interval.lag),
+                ("reading-lag", &interval.reading_lag),
+            ];
             for (tag, histogram) in all.into_iter().filter(|(_, histogram)| !histogram.is_empty()) {
                 written = written.and_then(|()| hlog.interval(tag, from_ns, NS_PER_S, histogram));
             }
@@ -279,13 +287,14 @@ impl Stage<'_> {
     fn finish(mut self, admin: &mut Admin, facts: Facts) -> Result<RunResult, LoadError> {
         let mut acknowledged = Acknowledged::default();
         let (mut totals, mut measured) = (super::tally::Counts::default(), super::tally::Measured::default());
-        let mut failed = 0;
+        let (mut failed, mut retried) = (0, 0);
         for report in &facts.sent {
             totals.sent += report.totals.sent;
             totals.acked += report.totals.acked;
             measured.acked += report.measured.acked;
             measured.acked_bytes += report.measured.acked_bytes;
             failed += report.refused + report.unanswered;
+            retried += report.retried;
             for (stream, numbers) in &report.acknowledged {
                 acknowledged.add(*stream, numbers);
             }
@@ -298,8 +307,9 @@ impl Stage<'_> {
             is_read &= report.is_complete;
             ledgers.extend(report.ledgers);
         }
+        let overtaken = ledgers.iter().map(Ledger::excused).sum();
         let mut others = Vec::new();
-        if self.plan.verify {
+        if self.plan.verify && !self.options.stop.is_set() {
             match self.audit(admin) {
                 Ok((audit, is_complete)) => {
                     is_read &= is_complete;
@@ -330,13 +340,17 @@ impl Stage<'_> {
             totals,
             measured,
             failed,
+            retried,
             refusal: self.signals.refusal(),
             incomplete: self.incomplete,
             is_read,
+            overtaken,
             verdicts,
             total: self.total,
             seconds: self.seconds,
             cpu: facts.cpu,
+            all_cpus: facts.all_cpus,
+            overrun_s: self.overrun_s,
         };
         Ok(outcome::result(&self.plan, self.options, findings))
     }

@@ -8,6 +8,7 @@ use super::tally::{Counts, Interval, Measured};
 use crate::accounts::Verdict;
 use crate::clock::{self, CpuTime, NS_PER_MS};
 use crate::latency::{self, Histogram};
+use crate::machine::Busy;
 use crate::result::{Accounts, FORMAT, Generator, Latencies, Outcome, PartitionAccounts, RunResult, Second};
 
 /// A generator later than this is not believed, unless the broker was later by far.
@@ -26,14 +27,20 @@ pub(super) struct Findings {
     pub(super) measured: Measured,
     /// Refused, or nobody knows.
     pub(super) failed: u64,
+    pub(super) retried: u64,
     pub(super) refusal: Option<String>,
     pub(super) incomplete: Option<String>,
     /// Consumers came to the end of every partition.
     pub(super) is_read: bool,
+    /// Partitions, counted for each consumer, of which something was deleted on purpose before it was read.
+    pub(super) overtaken: usize,
     pub(super) verdicts: BTreeMap<u32, Verdict>,
     pub(super) total: Interval,
     pub(super) seconds: Vec<Second>,
+    /// Seconds that readers could not cope with.
+    pub(super) overrun_s: u64,
     pub(super) cpu: CpuTime,
+    pub(super) all_cpus: Option<Busy>,
 }
 
 pub(super) fn result(plan: &Plan, options: &Options, findings: Findings) -> RunResult {
@@ -69,7 +76,10 @@ pub(super) fn result(plan: &Plan, options: &Options, findings: Findings) -> RunR
             system_s: cpu.system_s,
             records_per_cpu_s: if cpu.total_s() > 0.0 { handled as f64 / cpu.total_s() } else { 0.0 },
             lag: is_scheduled.then(|| latency::percentiles(&findings.total.lag)),
+            reading_lag: consumes.then(|| latency::percentiles(&findings.total.reading_lag)),
+            overrun_s: findings.overrun_s,
         },
+        all_cpus: findings.all_cpus,
         broker: None,
     }
 }
@@ -91,6 +101,7 @@ fn accounts(plan: &Plan, findings: &Findings) -> Accounts {
         sent: findings.totals.sent,
         acked: findings.totals.acked,
         failed: findings.failed,
+        retried: findings.retried,
         delivered: findings.totals.delivered,
         lost: sum(|verdict| verdict.lost),
         duplicated: sum(|verdict| verdict.duplicated),
@@ -111,10 +122,12 @@ fn judge(plan: &Plan, findings: &Findings, records: &Accounts) -> Outcome {
         return Outcome::Incomplete { why: why.clone() };
     }
     let refusal = || findings.refusal.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
-    let lag = plan.workload.produce.rate.and_then(|_| fell_behind(&findings.total.lag, &findings.total.ack));
     let faults = [
         (records.lost > 0).then(|| format!("{} records were acknowledged and are lost", records.lost)),
         (records.corrupted > 0).then(|| format!("{} records came back changed", records.corrupted)),
+        (plan.workload.produce.idempotent && records.reordered > 0).then(|| {
+            format!("{} records came out of order, and their producers are idempotent", records.reordered)
+        }),
         (records.failed > 0).then(|| {
             let failed = records.failed;
             format!("{failed} records were refused or not acknowledged in time{}", refusal())
@@ -124,26 +137,58 @@ fn judge(plan: &Plan, findings: &Findings, records: &Accounts) -> Outcome {
             format!("consumers did not come to the end within {limit} s after it{}", refusal())
         }),
         (records.measured_acked == 0).then(|| "nothing was acknowledged".to_owned()),
-        lag,
+        (findings.overtaken > 0).then(|| {
+            format!(
+                "records of {} partitions were deleted before consumers had read them",
+                findings.overtaken
+            )
+        }),
     ];
-    let why: Vec<String> = faults.into_iter().flatten().collect();
+    // Without a schedule there is nothing to be late for: what such a load finds is how fast both sides together are.
+    let own = if plan.workload.produce.rate.is_some() {
+        own_faults(&findings.total, findings.overrun_s, findings.seconds.len() as u64)
+    } else {
+        Vec::new()
+    };
+    let why: Vec<String> = faults.into_iter().flatten().chain(own).collect();
     if why.is_empty() { Outcome::Valid } else { Outcome::Invalid { why: why.join("; ") } }
 }
 
+/// Where the generator itself was too slow.
+fn own_faults(total: &Interval, overrun_s: u64, all_s: u64) -> Vec<String> {
+    let Interval { ack, end_to_end, lag, reading_lag, .. } = total;
+    let faults = [
+        fell_behind(lag, ack).map(|(own, whole)| match own {
+            Own::Usual => format!("the generator fell behind its schedule: {whole} of acknowledgements"),
+            Own::Worst => format!("the generator stood still for {whole}"),
+        }),
+        fell_behind(reading_lag, end_to_end).map(|(own, whole)| match own {
+            Own::Usual => format!("the generator fell behind in reading: {whole} from end to end"),
+            Own::Worst => format!("the generator read nothing for {whole}"),
+        }),
+        (overrun_s * OWN_SHARE > all_s).then(|| {
+            format!("the generator had no time left to read more in {overrun_s} of {all_s} seconds")
+        }),
+    ];
+    faults.into_iter().flatten().collect()
+}
+
+/// In which way the generator was late.
+enum Own {
+    Usual,
+    Worst,
+}
+
 /// Whether what was measured may be the generator's own slowness.
-fn fell_behind(lag: &Histogram, ack: &Histogram) -> Option<String> {
-    let (lag_p99, ack_p99) = (lag.value_at_quantile(0.99), ack.value_at_quantile(0.99));
+fn fell_behind(lag: &Histogram, whole: &Histogram) -> Option<(Own, String)> {
+    let (lag_p99, whole_p99) = (lag.value_at_quantile(0.99), whole.value_at_quantile(0.99));
     let told = |ns: u64| clock::in_words(ns as i64);
-    if lag_p99 > LAG_P99_MAX_NS && lag_p99 > ack_p99 / OWN_SHARE {
-        return Some(format!(
-            "the generator fell behind its schedule: p99 of its own lag is {}, of acknowledgements {}",
-            told(lag_p99),
-            told(ack_p99)
-        ));
+    if lag_p99 > LAG_P99_MAX_NS && lag_p99 > whole_p99 / OWN_SHARE {
+        let compared = format!("p99 of its own lag is {}, {}", told(lag_p99), told(whole_p99));
+        return Some((Own::Usual, compared));
     }
-    (lag.max() > LAG_MAX_NS && lag.max() > ack.max() / 2).then(|| {
-        format!("the generator stood still for {} of a worst case of {}", told(lag.max()), told(ack.max()))
-    })
+    let is_worst = lag.max() > LAG_MAX_NS && lag.max() > whole.max() / 2;
+    is_worst.then(|| (Own::Worst, format!("{} of a worst case of {}", told(lag.max()), told(whole.max()))))
 }
 
 #[cfg(test)]
@@ -169,5 +214,21 @@ mod tests {
         // One that is the whole of the worst case.
         assert!(fell_behind(&of(&[(0, 10_000), (400, 1)]), &of(&[(1, 9_999), (401, 1)])).is_some());
         assert!(fell_behind(&of(&[(0, 10_000), (200, 1)]), &of(&[(1, 9_999), (1_000, 1)])).is_none());
+    }
+    #[test]
+    fn a_generator_that_reads_too_slowly_is_not_believed() {
+        let of = |own: &[(i64, usize)], end_to_end: &[(i64, usize)]| Interval {
+            reading_lag: of(own),
+            end_to_end: of(end_to_end),
+            ..Interval::new()
+        };
+        let quick = of(&[(0, 1_000)], &[(1, 1_000)]);
+        assert_eq!(own_faults(&quick, 3, 30), [""; 0]);
+        // After a stall of the broker there is much to be read: that is not the generator's fault.
+        assert_eq!(own_faults(&of(&[(0, 980), (90, 20)], &[(0, 980), (2_000, 20)]), 1, 30), [""; 0]);
+        let [why] = &own_faults(&of(&[(4, 1_000)], &[(8, 1_000)]), 0, 30)[..] else { panic!("one fault") };
+        assert!(why.contains("fell behind in reading"), "{why}");
+        let [why] = &own_faults(&quick, 4, 30)[..] else { panic!("one fault") };
+        assert!(why.contains("no time left to read more in 4 of 30 seconds"), "{why}");
     }
 }

@@ -8,7 +8,7 @@ use super::{LoadError, Options};
 use crate::client::admin::TopicSet;
 use crate::client::batch::Identity;
 use crate::clock;
-use crate::keyspace::{KEY_BYTES, KEYS_MAX};
+use crate::keyspace::KEY_BYTES;
 use crate::random::Random;
 use crate::workload::{Keys, Workload};
 
@@ -42,11 +42,6 @@ impl Plan {
         // Asked here too: a command line, or a sweep, may have changed what a file said.
         if let Some(wrong) = workload.check().into_iter().next() {
             return Err(LoadError::Workload(format!("{}: {}", wrong.keys.join("."), wrong.message)));
-        }
-        if let Keys::Uniform { count } | Keys::Zipf { count, .. } = workload.records.keys
-            && count > KEYS_MAX
-        {
-            return Err(LoadError::Workload(format!("records.keys.count: {count} keys, {KEYS_MAX} at most")));
         }
         if options.bootstrap.contains("://") {
             let why = format!("{}: TLS and SASL are not supported yet, give HOST:PORT", options.bootstrap);
@@ -86,6 +81,12 @@ impl Plan {
 
     pub(crate) fn batch_bytes(&self) -> usize {
         self.workload.produce.batch_bytes as usize
+    }
+
+    /// Records are deleted on purpose, the oldest first.
+    pub(crate) fn deletes(&self) -> bool {
+        let config = &self.workload.topics.config;
+        ["retention.bytes", "retention.ms"].iter().any(|name| config.get(*name).is_some_and(|it| it != "-1"))
     }
 
     /// Records vanish on purpose.

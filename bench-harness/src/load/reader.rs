@@ -1,6 +1,7 @@
 //! A thread that reads: several consumers on one loop. Each reads all partitions, with one fetch under way to each broker.
 
 use std::collections::VecDeque;
+use std::mem;
 use std::sync::Arc;
 use std::sync::mpsc;
 
@@ -27,6 +28,9 @@ use crate::payload::Stamp;
 const LOOK_UP_NS: i64 = 50 * NS_PER_MS;
 const NEWS_NS: i64 = 2 * NS_PER_MS;
 const PAUSE_NS: i64 = 100 * NS_PER_MS;
+/// So long the kernel takes to wake a thread that had nothing to do.
+const REST_NS_MIN: i64 = 20_000;
+const NOBODY_WAITED: i64 = i64::MAX;
 const ANSWER_TIMEOUT_NS: i64 = 30 * NS_PER_S;
 const FETCH_BYTES: i32 = 8 << 20;
 const PARTITION_BYTES: i32 = 1 << 20;
@@ -58,6 +62,8 @@ pub(crate) struct Reader {
     tally: Tally,
     is_reported: bool,
     down_since_ns: Option<i64>,
+    /// What is ready now came no earlier.
+    came_ns: i64,
     now_ns: i64,
 }
 
@@ -65,6 +71,8 @@ struct Consumer {
     ledger: Ledger,
     /// Where each slot is read next.
     offsets: Vec<i64>,
+    /// How many records of each slot the broker had left when it last answered.
+    behind: Vec<i64>,
     lines: Vec<Line>,
     is_done: bool,
 }
@@ -80,8 +88,12 @@ struct Line {
     changed: Vec<u32>,
     /// The fetch that is under way, and since when.
     asked: Option<(i32, i64)>,
+    /// When the answer before it came. [`NOBODY_WAITED`] where it was not the reader who took its time.
+    answered_ns: i64,
     /// After an error it pauses until then.
     resumes_ns: i64,
+    /// Read out of the log's range. Their bounds are asked for, and nothing is read meanwhile.
+    strayed: Vec<u32>,
     correlation_id: i32,
     watches_writes: bool,
 }
@@ -115,6 +127,7 @@ impl Reader {
         let consumer = |_| Consumer {
             ledger: Ledger::new(plan.run, slots),
             offsets: vec![0; slots as usize],
+            behind: vec![0; slots as usize],
             lines: Vec::new(),
             is_done: false,
         };
@@ -132,6 +145,7 @@ impl Reader {
             tally: Tally::new(thread, Side::Reader, Arc::clone(&signals), ticks),
             is_reported: false,
             down_since_ns: None,
+            came_ns: clock::now_ns(),
             now_ns: clock::now_ns(),
             plan,
             signals,
@@ -144,12 +158,10 @@ impl Reader {
             self.tell_time();
             self.take_news();
             self.fetch_all();
-            let until_ns = self.next_wake_ns();
-            if let Err(error) = self.poller.wait(until_ns, &mut ready) {
+            if let Err(error) = self.rest(&mut ready) {
                 self.signals.fail(|| format!("the generator cannot wait for its sockets: {error}"));
                 break;
             }
-            self.tell_time();
             for readiness in &ready {
                 let (at, line) = ((readiness.token >> 32) as usize, readiness.token as u32 as usize);
                 if readiness.can_write {
@@ -167,6 +179,20 @@ impl Reader {
             totals: self.tally.totals,
             measured: self.tally.measured,
         }
+    }
+
+    /// Waits until there is something to do, and learns since when there may have been.
+    fn rest(&mut self, ready: &mut Vec<Readiness>) -> std::io::Result<()> {
+        let (looked_ns, from_ns) = (self.now_ns, clock::now_ns());
+        self.poller.wait(self.next_wake_ns(), ready)?;
+        self.tell_time();
+        let rested_ns = self.now_ns - from_ns;
+        let has_rested = rested_ns >= REST_NS_MIN;
+        self.came_ns = if has_rested { self.now_ns } else { looked_ns };
+        if has_rested {
+            self.tally.rested(rested_ns);
+        }
+        Ok(())
     }
 
     fn tell_time(&mut self) {
@@ -267,17 +293,24 @@ impl Reader {
                     self.redials.push_back((self.now_ns + PAUSE_NS, ticket));
                 }
             }
-            News::Bounds { ticket, bounds: Ok((earliest, latest)) } => {
-                let (at, line) = place(ticket);
-                let Consumer { offsets, lines, .. } = &mut self.consumers[at];
-                for slot in &lines[line].slots {
-                    let slot = *slot as usize;
-                    // What lay before or behind is gone; the accounts will say so.
-                    offsets[slot] = offsets[slot].clamp(earliest[slot], latest[slot].max(earliest[slot]));
-                }
-                lines[line].session = Session::NEW;
+            News::Bounds { ticket, bounds } => self.come_back(ticket, bounds.ok()),
+        }
+    }
+
+    /// Goes on within the log, or asks again in a moment. What lay before or behind is gone, and the accounts will say so.
+    fn come_back(&mut self, ticket: u64, bounds: Option<(Vec<i64>, Vec<i64>)>) {
+        let (at, line) = place(ticket);
+        let Consumer { ledger, offsets, lines, .. } = &mut self.consumers[at];
+        let it = &mut lines[line];
+        it.resumes_ns = if bounds.is_some() { self.now_ns } else { self.now_ns + PAUSE_NS };
+        let strayed = mem::take(&mut it.strayed);
+        let Some((earliest, latest)) = bounds else { return };
+        for slot in strayed {
+            let (offset, earliest) = (&mut offsets[slot as usize], earliest[slot as usize]);
+            if *offset < earliest && self.plan.deletes() {
+                ledger.excuse(slot);
             }
-            News::Bounds { .. } => {}
+            *offset = (*offset).clamp(earliest, latest[slot as usize].max(earliest));
         }
     }
 
@@ -288,6 +321,8 @@ impl Reader {
             for line in &mut consumer.lines {
                 line.slots.clear();
                 line.changed.clear();
+                line.strayed.clear();
+                line.resumes_ns = self.now_ns;
                 line.session = Session::NEW;
             }
             for (slot, leader) in self.leaders.iter().enumerate() {
@@ -325,6 +360,7 @@ impl Reader {
         it.version = version;
         it.session = Session::NEW;
         it.asked = None;
+        it.answered_ns = NOBODY_WAITED;
         it.watches_writes = false;
         Ok(())
     }
@@ -370,7 +406,7 @@ impl Reader {
         let sent =
             fetch::send(link, &mut self.scratch, form, it.correlation_id, &self.plan.topics, slots, offsets);
         it.changed.clear();
-        it.asked = Some((it.correlation_id, self.now_ns));
+        it.asked = Some((it.correlation_id, clock::now_ns()));
         match sent {
             Ok(()) => self.watch_writes(at, line),
             Err(_) => self.lose(at, line),
@@ -417,7 +453,7 @@ impl Reader {
 
     /// Takes in the next answer, if all of it is there.
     fn absorb_next(&mut self, at: usize, line: usize) -> Result<bool, String> {
-        let Consumer { ledger, offsets, lines, .. } = &mut self.consumers[at];
+        let Consumer { ledger, offsets, behind, lines, .. } = &mut self.consumers[at];
         let it = &mut lines[line];
         let State::Up(link) = &mut it.state else { return Ok(false) };
         let Some(frame) = link.next_frame().map_err(|error| error.to_string())? else { return Ok(false) };
@@ -425,19 +461,21 @@ impl Reader {
         let now_ns = clock::now_ns();
         let mut r = WireReader::new(link.bytes(frame));
         let correlation_id = fetch::correlation(&mut r, it.version).map_err(|error| error.to_string())?;
-        if it.asked.is_none_or(|(asked, _)| asked != correlation_id) {
+        let Some((_, asked_ns)) = it.asked.take_if(|(asked, _)| *asked == correlation_id) else {
             return Err(format!("it answers request {correlation_id}, which was not asked"));
-        }
-        it.asked = None;
+        };
+        let taken = Taken { answered_ns: it.answered_ns, asked_ns, came_ns: self.came_ns, now_ns };
+        it.answered_ns = self.came_ns;
         let answer = FetchResponseView::parse(r.rest(), it.version).map_err(|error| error.to_string())?;
         if answer.error_code.is_err() {
             // The session is gone, or the broker is not itself: from the beginning.
             it.session = Session::NEW;
             it.resumes_ns = self.now_ns + PAUSE_NS / 10;
+            it.answered_ns = NOBODY_WAITED;
             return Ok(true);
         }
         it.session = it.session.after(answer.session_id);
-        let mut trouble = Trouble::None;
+        let mut is_led_elsewhere = false;
         for topic in answer.topics() {
             let name = topic.key.name().unwrap_or_default();
             let Some(place) = self.plan.topics.names.iter().position(|known| *known == name) else {
@@ -451,26 +489,32 @@ impl Reader {
                 let slot = first + partition.index as u32;
                 match partition.error_code {
                     ErrorCode::NONE => {}
-                    ErrorCode::OFFSET_OUT_OF_RANGE => trouble = trouble.max(Trouble::Bounds),
-                    _ => trouble = trouble.max(Trouble::Leaders),
+                    ErrorCode::OFFSET_OUT_OF_RANGE => it.strayed.push(slot),
+                    _ => is_led_elsewhere = true,
                 }
                 let offset = &mut offsets[slot as usize];
                 let before = *offset;
-                let mut intake = Intake { ledger, tally: &mut self.tally, slot, offset, now_ns };
+                let mut intake = Intake { ledger, tally: &mut self.tally, slot, offset, taken };
                 intake.take(partition.records.unwrap_or_default(), &mut self.decompressor);
                 if *offset != before {
                     it.changed.push(slot);
                 }
+                let left = (partition.high_watermark - *offset).max(0);
+                self.tally.left_behind += left - mem::replace(&mut behind[slot as usize], left);
             }
         }
-        if trouble > Trouble::None {
+        if is_led_elsewhere || !it.strayed.is_empty() {
             it.resumes_ns = self.now_ns + PAUSE_NS;
+            it.answered_ns = NOBODY_WAITED;
             // What failed is asked for again only by name.
             it.session = Session::NEW;
-            match trouble {
-                Trouble::Bounds => self.scout.ask(Errand::Bounds { ticket: token(at, line) }),
-                _ => self.ask_leaders_at_ns = self.ask_leaders_at_ns.min(self.now_ns),
-            }
+        }
+        if is_led_elsewhere {
+            self.ask_leaders_at_ns = self.ask_leaders_at_ns.min(self.now_ns);
+        }
+        if !it.strayed.is_empty() {
+            it.resumes_ns = i64::MAX;
+            self.scout.ask(Errand::Bounds { ticket: token(at, line) });
         }
         Ok(true)
     }
@@ -484,11 +528,25 @@ impl Reader {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Trouble {
-    None,
-    Leaders,
-    Bounds,
+/// When an answer was taken in, and what went before.
+#[derive(Clone, Copy, Debug)]
+struct Taken {
+    /// The answer before it came; or [`NOBODY_WAITED`].
+    answered_ns: i64,
+    asked_ns: i64,
+    /// At the earliest.
+    came_ns: i64,
+    now_ns: i64,
+}
+
+impl Taken {
+    /// How long a record that was due then may have waited for its reader: at the broker, until it was asked for, and in the
+    /// socket, until it was taken out.
+    fn kept_ns(self, intended_ns: i64) -> i64 {
+        let at_the_broker = self.asked_ns - self.answered_ns.max(intended_ns);
+        let in_the_socket = self.now_ns - self.came_ns.max(intended_ns);
+        at_the_broker.max(0) + in_the_socket.max(0)
+    }
 }
 
 /// What a partition's records go through.
@@ -497,7 +555,7 @@ struct Intake<'a> {
     tally: &'a mut Tally,
     slot: u32,
     offset: &'a mut i64,
-    now_ns: i64,
+    taken: Taken,
 }
 
 impl Intake<'_> {
@@ -540,7 +598,8 @@ impl Intake<'_> {
                     let stamp = record.value.and_then(Stamp::read);
                     let delivery = self.ledger.deliver(self.slot, stamp.as_ref());
                     if let (Delivery::First, Some(stamp)) = (delivery, stamp) {
-                        self.tally.delivered(stamp.intended_ns, self.now_ns);
+                        let kept_ns = self.taken.kept_ns(stamp.intended_ns);
+                        self.tally.delivered(stamp.intended_ns, self.taken.now_ns, kept_ns);
                     }
                 }
                 Err(_) => self.ledger.corrupted(self.slot, 1),
@@ -559,7 +618,9 @@ impl Line {
             slots: Vec::new(),
             changed: Vec::new(),
             asked: None,
+            answered_ns: NOBODY_WAITED,
             resumes_ns: 0,
+            strayed: Vec::new(),
             correlation_id: 0,
             watches_writes: false,
         }
@@ -572,4 +633,20 @@ fn token(at: usize, line: usize) -> u64 {
 
 fn place(token: u64) -> (usize, usize) {
     ((token >> 32) as usize, token as u32 as usize)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_waits_for_its_reader_until_it_is_asked_for_and_until_it_is_taken() {
+        let taken = Taken { answered_ns: 100, asked_ns: 130, came_ns: 200, now_ns: 205 };
+        for (intended_ns, kept_ns) in [(0, 35), (100, 35), (120, 15), (130, 5), (190, 5), (203, 2), (205, 0)]
+        {
+            assert_eq!(taken.kept_ns(intended_ns), kept_ns, "{intended_ns}");
+        }
+        let first = Taken { answered_ns: NOBODY_WAITED, ..taken };
+        assert_eq!(first.kept_ns(0), 5);
+    }
 }

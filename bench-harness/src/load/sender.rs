@@ -84,6 +84,8 @@ pub(crate) struct Sender {
     /// Records that were handed over and are not settled.
     outstanding: u64,
     refused: u64,
+    /// Records that went out once more.
+    retried: u64,
     /// Since when not every line is up.
     down_since_ns: Option<i64>,
     tally: Tally,
@@ -99,6 +101,7 @@ pub(crate) struct SenderReport {
     pub(crate) measured: Measured,
     /// For good.
     pub(crate) refused: u64,
+    pub(crate) retried: u64,
     /// Handed over, and nobody knows what became of them.
     pub(crate) unanswered: u64,
 }
@@ -152,6 +155,7 @@ impl Sender {
             held: VecDeque::new(),
             outstanding: 0,
             refused: 0,
+            retried: 0,
             down_since_ns: None,
             tally: Tally::new(index as usize, Side::Sender, Arc::clone(&signals), Some(ticks)),
             now_ns: clock::now_ns(),
@@ -321,6 +325,7 @@ impl Sender {
             totals: self.tally.totals,
             measured: self.tally.measured,
             refused: self.refused,
+            retried: self.retried,
             unanswered,
         }
     }

@@ -37,7 +37,11 @@ pub(crate) struct Tick {
     pub(crate) counts: Counts,
     pub(crate) ack: Option<Histogram>,
     pub(crate) end_to_end: Option<Histogram>,
+    /// Of whom the tick is: of sending or of reading.
     pub(crate) lag: Option<Histogram>,
+    pub(crate) side: Side,
+    /// A reader had no time left, and left records behind at the broker.
+    pub(crate) is_overrun: bool,
 }
 
 /// Whose tally it is, and so what is timed.
@@ -60,11 +64,17 @@ pub(crate) struct Tally {
     counts: Counts,
     latency: Histogram,
     lag: Histogram,
+    /// Of this second, without anything to do.
+    idle_ns: i64,
+    /// Records that consumers know of and did not take in yet.
+    pub(crate) left_behind: i64,
     pub(crate) totals: Counts,
     pub(crate) measured: Measured,
 }
 
 const NOT_YET: i64 = i64::MIN;
+/// A reader that rests for less of a second has no time left.
+const IDLE_NS_MIN: i64 = NS_PER_S / 20;
 
 impl Tally {
     /// Without `out` nothing is timed.
@@ -80,6 +90,8 @@ impl Tally {
             counts: Counts::default(),
             latency: latency::histogram(),
             lag: latency::histogram(),
+            idle_ns: 0,
+            left_behind: 0,
             totals: Counts::default(),
             measured: Measured::default(),
         }
@@ -107,8 +119,14 @@ impl Tally {
         }
     }
 
+    /// So long there was nothing to do.
+    pub(crate) fn rested(&mut self, ns: i64) {
+        self.idle_ns += ns;
+    }
+
     fn ship(&mut self, next: i64) {
         let counts = mem::take(&mut self.counts);
+        let idle_ns = mem::take(&mut self.idle_ns);
         self.totals.sent += counts.sent;
         self.totals.acked += counts.acked;
         self.totals.delivered += counts.delivered;
@@ -122,7 +140,9 @@ impl Tally {
         let latency = taken(&mut self.latency);
         let (ack, end_to_end) = if self.side == Side::Sender { (latency, None) } else { (None, latency) };
         let lag = taken(&mut self.lag);
-        let tick = Tick { thread: self.thread, second: self.second, next, counts, ack, end_to_end, lag };
+        let is_overrun = self.side == Side::Reader && idle_ns < IDLE_NS_MIN && self.left_behind > 0;
+        let (thread, second, side) = (self.thread, self.second, self.side);
+        let tick = Tick { thread, second, next, counts, ack, end_to_end, lag, side, is_overrun };
         // The other end is gone only when the run is.
         let _ = out.send(tick);
     }
@@ -159,12 +179,14 @@ impl Tally {
         }
     }
 
+    /// `kept_ns`: so long at most it waited for its reader.
     #[inline]
-    pub(crate) fn delivered(&mut self, intended_ns: i64, now_ns: i64) {
+    pub(crate) fn delivered(&mut self, intended_ns: i64, now_ns: i64, kept_ns: i64) {
         self.counts.delivered += 1;
         self.measured.delivered += u64::from(self.is_measured(now_ns));
         if self.is_measured(intended_ns) {
             latency::record(&mut self.latency, now_ns - intended_ns);
+            latency::record(&mut self.lag, kept_ns);
         }
     }
 }
@@ -176,23 +198,30 @@ pub(crate) struct Interval {
     pub(crate) ack: Histogram,
     pub(crate) end_to_end: Histogram,
     pub(crate) lag: Histogram,
+    pub(crate) reading_lag: Histogram,
+    pub(crate) is_overrun: bool,
 }
 
 impl Interval {
     pub(crate) fn new() -> Self {
         let empty = latency::histogram;
-        Self { counts: Counts::default(), ack: empty(), end_to_end: empty(), lag: empty() }
+        Self {
+            counts: Counts::default(),
+            ack: empty(),
+            end_to_end: empty(),
+            lag: empty(),
+            reading_lag: empty(),
+            is_overrun: false,
+        }
     }
 
     fn add(&mut self, tick: &Tick) {
         self.counts.sent += tick.counts.sent;
         self.counts.acked += tick.counts.acked;
         self.counts.delivered += tick.counts.delivered;
-        let pairs = [
-            (&mut self.ack, &tick.ack),
-            (&mut self.end_to_end, &tick.end_to_end),
-            (&mut self.lag, &tick.lag),
-        ];
+        self.is_overrun |= tick.is_overrun;
+        let lag = if tick.side == Side::Sender { &mut self.lag } else { &mut self.reading_lag };
+        let pairs = [(&mut self.ack, &tick.ack), (&mut self.end_to_end, &tick.end_to_end), (lag, &tick.lag)];
         for (all, one) in pairs {
             if let Some(one) = one {
                 latency::merge(all, one);
@@ -207,6 +236,7 @@ impl Interval {
         latency::merge(&mut self.ack, &other.ack);
         latency::merge(&mut self.end_to_end, &other.end_to_end);
         latency::merge(&mut self.lag, &other.lag);
+        latency::merge(&mut self.reading_lag, &other.reading_lag);
     }
 
     pub(crate) fn second(&self, at: i64) -> Second {
@@ -224,7 +254,7 @@ impl Interval {
             end_to_end_p50_us: us(&self.end_to_end, 0.5),
             end_to_end_p99_us: us(&self.end_to_end, 0.99),
             end_to_end_max_us: latency::microseconds(self.end_to_end.max()),
-            lag_max_us: latency::microseconds(self.lag.max()),
+            lag_max_us: latency::microseconds(self.lag.max().max(self.reading_lag.max())),
         }
     }
 }

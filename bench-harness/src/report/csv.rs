@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::Report;
 use super::run::{Run, Standing};
-use super::summary::FIGURES;
+use crate::quantity::QUANTITIES;
 
 type Text = fn(&Run) -> String;
 
@@ -28,6 +28,7 @@ const TEXTS: &[(&str, Text)] = &[
     ("sent", |run| run.result.records.sent.to_string()),
     ("acked", |run| run.result.records.acked.to_string()),
     ("failed", |run| run.result.records.failed.to_string()),
+    ("retried", |run| run.result.records.retried.to_string()),
     ("delivered", |run| run.result.records.delivered.to_string()),
     ("lost", |run| run.result.records.lost.to_string()),
     ("duplicated", |run| run.result.records.duplicated.to_string()),
@@ -36,12 +37,13 @@ const TEXTS: &[(&str, Text)] = &[
 ];
 
 pub(super) fn table(report: &Report) -> String {
-    let names = TEXTS.iter().map(|(name, _)| *name).chain(FIGURES.iter().map(|figure| figure.column));
+    let names = TEXTS.iter().map(|(name, _)| *name).chain(QUANTITIES.iter().map(|quantity| quantity.column));
     let mut out = names.collect::<Vec<_>>().join(",") + "\n";
     for run in report.runs() {
         let texts = TEXTS.iter().map(|(_, of)| quoted(&of(run)));
-        let figures =
-            FIGURES.iter().map(|figure| (figure.of)(run).map(|it| it.to_string()).unwrap_or_default());
+        let figures = QUANTITIES
+            .iter()
+            .map(|quantity| (quantity.of)(&run.result).map(|it| it.to_string()).unwrap_or_default());
         let _ = writeln!(out, "{}", texts.chain(figures).collect::<Vec<_>>().join(","));
     }
     out

@@ -7,9 +7,10 @@ use super::plot::{Axis, Bar, Kind, Plot, Series, bars};
 use super::recovery;
 use super::run::{Run, Standing};
 use super::section::{Machine, Section};
-use super::summary::{self, Spread};
+use super::summary;
 use super::table::escaped;
 use crate::doctor;
+use crate::figure::Figure;
 use crate::machine::Facts;
 use crate::number;
 use crate::result::Second;
@@ -408,7 +409,7 @@ fn by_rate(section: &Section, targets: &[String], of: fn(&Run) -> Option<f64>) -
             |rate: f64| section.runs.iter().any(|run| run.target() == *target && run.rate() == Some(rate));
         for rate in section.rates() {
             let runs = section.good_at(Some(rate)).filter(|run| run.target() == *target);
-            match (Spread::of(runs.filter_map(of)), parts.last_mut()) {
+            match (Figure::of(runs.filter_map(of)), parts.last_mut()) {
                 (Some(spread), Some(part)) => part.push((rate, spread.median)),
                 (None, Some(part)) if is_asked(rate) && !part.is_empty() => parts.push(Vec::new()),
                 _ => {}
@@ -427,15 +428,15 @@ fn cpu_bars(section: &Section, targets: &[String], rate: Option<f64>, id: &str, 
     for (colour, target) in targets.iter().enumerate() {
         let runs = || section.good_at(rate).filter(|run| run.target() == *target);
         let spread =
-            Spread::of(runs().filter_map(|run| run.result.broker.as_ref().map(|it| it.cpu_us_per_record)));
-        let user = Spread::of(runs().filter_map(|run| {
+            Figure::of(runs().filter_map(|run| run.result.broker.as_ref().map(|it| it.cpu_us_per_record)));
+        let user = Figure::of(runs().filter_map(|run| {
             let cost = run.result.broker.as_ref()?;
             let total = cost.user_s + cost.system_s;
             (total > 0.0).then(|| cost.user_s / total)
         }));
         let (Some(spread), Some(user)) = (spread, user) else { continue };
         let parts = [("user", spread.median * user.median), ("system", spread.median * (1.0 - user.median))];
-        all.push(Bar { label: target.clone(), colour, parts, range: (spread.least, spread.greatest) });
+        all.push(Bar { label: target.clone(), colour, parts, range: (spread.min, spread.max) });
     }
     if !all.is_empty() {
         let title = format!("CPU time of the broker for each record{}", at_rate(rate));

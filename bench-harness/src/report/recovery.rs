@@ -3,8 +3,8 @@
 use serde::Deserialize;
 
 use super::section::Machine;
-use super::summary::Spread;
 use super::table::{Column, Row, Table};
+use crate::figure::Figure;
 use crate::machine::Facts;
 use crate::number;
 use crate::result::{FORMAT, TargetFacts};
@@ -66,7 +66,7 @@ impl Recovery {
         let fsync = self.target.fsync.as_deref().unwrap_or("unknown");
         let version = self.target.version.as_deref().map(|it| format!(" {it}")).unwrap_or_default();
         let filled =
-            Spread::of(self.rounds.iter().map(|round| round.filled_bytes as f64 / f64::from(1 << 30)));
+            Figure::of(self.rounds.iter().map(|round| round.filled_bytes as f64 / f64::from(1 << 30)));
         let lost: u64 = self.rounds.iter().map(|round| round.lost).sum();
         let mut cells = vec![
             format!("{}{version}, fsync: {fsync}", self.target.name),
@@ -76,7 +76,7 @@ impl Recovery {
             self.rounds.len().to_string(),
         ];
         cells.extend(TIMES.iter().map(|(_, of)| {
-            Spread::of(self.rounds.iter().map(of)).map_or_else(|| "–".to_owned(), |it| it.shown())
+            Figure::of(self.rounds.iter().map(of)).map_or_else(|| "–".to_owned(), |it| it.shown())
         }));
         cells.push(number::whole(lost));
         cells.push(self.troubles.join("; "));

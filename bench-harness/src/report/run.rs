@@ -25,6 +25,8 @@ pub(super) enum Standing {
 
 /// A schedule of chance has a little more or less than its rate.
 const HELD_MIN: f64 = 0.97;
+/// A share of CPU time that a p99 would show.
+const STEAL_TOLD: f64 = 0.01;
 
 impl Run {
     pub(super) fn read(file: &str, value: serde_json::Value) -> Result<Self, String> {
@@ -80,15 +82,26 @@ impl Run {
     pub(super) fn remarks(&self) -> Vec<String> {
         let mut remarks = Vec::new();
         let records = &self.result.records;
+        let out_of_order = format!("out of order{}", self.result.why_reordered());
         let counts = [
             (records.failed, "refused or timed out"),
+            (records.retried, "sent again"),
             (records.duplicated, "delivered twice"),
-            (records.reordered, "out of order"),
+            (records.reordered, out_of_order.as_str()),
         ];
         remarks.extend(counts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} records {what}")));
         if let Some(rate) = self.rate().filter(|rate| records.acked_per_s < HELD_MIN * rate) {
             let share = 100.0 * records.acked_per_s / rate;
             remarks.push(format!("did not keep up: {share:.0} % of the rate asked was acknowledged in time"));
+        }
+        let overrun_s = self.result.generator.overrun_s;
+        if overrun_s > 0 {
+            remarks.push(format!(
+                "in {overrun_s} s the generator could read no more: delivered/s and end to end are its own"
+            ));
+        }
+        if let Some(cpus) = self.result.all_cpus.filter(|cpus| cpus.steal >= STEAL_TOLD) {
+            remarks.push(format!("{:.1} % of all CPU time was stolen by other machines", cpus.steal * 100.0));
         }
         let unenforced = self.result.target.limits.iter().filter(|limit| limit.applied.is_none());
         remarks

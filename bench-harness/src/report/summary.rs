@@ -4,123 +4,18 @@ use super::probe::Limit;
 use super::run::{Run, Standing};
 use super::section::{Machine, Section};
 use super::table::{Column, Row, Table};
+use crate::figure::{Figure, ROUNDS_MIN};
 use crate::number;
+use crate::quantity::{QUANTITIES, Quantity};
 use crate::result::Percentiles;
-
-/// One figure of a run.
-pub(super) struct Figure {
-    pub(super) name: &'static str,
-    pub(super) unit: &'static str,
-    /// As a column of a CSV file: the unit is in the name.
-    pub(super) column: &'static str,
-    pub(super) of: fn(&Run) -> Option<f64>,
-}
-
-const fn figure(
-    name: &'static str,
-    unit: &'static str,
-    column: &'static str,
-    of: fn(&Run) -> Option<f64>,
-) -> Figure {
-    Figure { name, unit, column, of }
-}
 
 fn ack(run: &Run) -> Option<&Percentiles> {
     run.result.latency.as_ref().map(|latency| &latency.ack).filter(|it| it.count > 0)
 }
 
 fn end_to_end(run: &Run) -> Option<&Percentiles> {
-    run.result.latency.as_ref().and_then(|latency| latency.end_to_end.as_ref()).filter(|it| it.count > 0)
+    run.result.latency.as_ref()?.end_to_end.as_ref().filter(|it| it.count > 0)
 }
-
-const MIB: f64 = 1_048_576.0;
-
-/// Those that a comparison is made of.
-pub(super) const FIGURES: &[Figure] = &[
-    figure("acknowledged", "records/s", "acked_per_s", |run| Some(run.result.records.acked_per_s)),
-    figure("acknowledged", "MiB/s", "acked_mib_per_s", |run| Some(run.result.records.acked_mib_per_s)),
-    figure("delivered", "records/s", "delivered_per_s", |run| Some(run.result.records.delivered_per_s)),
-    figure("ack p50", "µs", "ack_p50_us", |run| ack(run).map(|it| it.p50_us)),
-    figure("ack p90", "µs", "ack_p90_us", |run| ack(run).map(|it| it.p90_us)),
-    figure("ack p99", "µs", "ack_p99_us", |run| ack(run).map(|it| it.p99_us)),
-    figure("ack p99.9", "µs", "ack_p99_9_us", |run| ack(run).map(|it| it.p99_9_us)),
-    figure("ack p99.99", "µs", "ack_p99_99_us", |run| ack(run).map(|it| it.p99_99_us)),
-    figure("ack max", "µs", "ack_max_us", |run| ack(run).map(|it| it.max_us)),
-    figure("end to end p50", "µs", "end_to_end_p50_us", |run| end_to_end(run).map(|it| it.p50_us)),
-    figure("end to end p99", "µs", "end_to_end_p99_us", |run| end_to_end(run).map(|it| it.p99_us)),
-    figure("end to end p99.9", "µs", "end_to_end_p99_9_us", |run| end_to_end(run).map(|it| it.p99_9_us)),
-    figure("end to end max", "µs", "end_to_end_max_us", |run| end_to_end(run).map(|it| it.max_us)),
-    figure("broker CPU", "µs/record", "cpu_us_per_record", |run| {
-        run.result.broker.as_ref().map(|it| it.cpu_us_per_record)
-    }),
-    figure("broker CPU", "s/GiB", "cpu_s_per_gib", |run| {
-        run.result.broker.as_ref().map(|it| it.cpu_s_per_gib)
-    }),
-    figure("context switches", "per record", "context_switches_per_record", |run| {
-        let acked = run.result.records.measured_acked as f64;
-        run.result.broker.as_ref().filter(|_| acked > 0.0).map(|it| it.context_switches as f64 / acked)
-    }),
-    figure("peak memory", "MiB", "peak_resident_mib", |run| {
-        run.result.broker.as_ref().map(|it| it.peak_resident_bytes as f64 / MIB)
-    }),
-    figure("written by process", "bytes/byte acked", "write_amplification", |run| {
-        run.result.broker.as_ref().and_then(|it| it.write_amplification)
-    }),
-    figure("written to disk", "bytes/byte acked", "disk_write_amplification", |run| {
-        run.result.broker.as_ref().and_then(|it| it.disk_write_amplification)
-    }),
-    figure("start-up", "ms", "start_up_ms", |run| run.result.target.start_up_us.map(|us| us as f64 / 1000.0)),
-];
-
-/// Of several runs: the middle, the least and the greatest.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Spread {
-    pub(super) median: f64,
-    pub(super) least: f64,
-    pub(super) greatest: f64,
-    pub(super) runs: usize,
-}
-
-impl Spread {
-    pub(super) fn of(values: impl Iterator<Item = f64>) -> Option<Self> {
-        let mut values: Vec<f64> = values.filter(|it| it.is_finite()).collect();
-        values.sort_by(f64::total_cmp);
-        let (least, greatest) = (*values.first()?, *values.last()?);
-        let middle = values.len() / 2;
-        let median = match values.len() % 2 {
-            1 => values[middle],
-            _ => f64::midpoint(values[middle - 1], values[middle]),
-        };
-        Some(Self { median, least, greatest, runs: values.len() })
-    }
-
-    pub(super) fn shown(&self) -> String {
-        match self.runs {
-            1 => number::plain(self.median),
-            _ => format!(
-                "{} [{} … {}]",
-                number::plain(self.median),
-                number::plain(self.least),
-                number::plain(self.greatest)
-            ),
-        }
-    }
-
-    /// `self` for each of `first`. Fewer rounds than these say nothing about noise.
-    fn ratio_to(&self, first: &Self) -> String {
-        if first.median == 0.0 {
-            return "–".to_owned();
-        }
-        let ratio = format!("{}×", number::plain(self.median / first.median));
-        if self.runs.min(first.runs) < ROUNDS_MIN {
-            return format!("{ratio} ?");
-        }
-        let apart = self.least > first.greatest || self.greatest < first.least;
-        if apart { ratio } else { format!("noise ({ratio})") }
-    }
-}
-
-const ROUNDS_MIN: usize = 3;
 
 /// What is to be seen first of a section.
 pub(super) fn tables(section: &Section, machine: &Machine) -> Vec<Table> {
@@ -144,11 +39,11 @@ const BY_RATE: &[&str] = &[
 ];
 
 fn by_rate(section: &Section, targets: &[String]) -> Table {
-    let figures =
-        || BY_RATE.iter().filter_map(|column| FIGURES.iter().find(|figure| figure.column == *column));
+    let quantities =
+        || BY_RATE.iter().filter_map(|column| QUANTITIES.iter().find(|quantity| quantity.column == *column));
     let mut columns =
         vec![Column::text("target"), Column::number("asked", "records/s"), Column::number("runs", "")];
-    columns.extend(figures().map(|figure| Column::number(figure.name, figure.unit)));
+    columns.extend(quantities().map(|quantity| Column::number(quantity.name, quantity.unit)));
     let mut rows = Vec::new();
     for target in targets {
         for rate in section.rates() {
@@ -160,9 +55,9 @@ fn by_rate(section: &Section, targets: &[String]) -> Table {
             }
             let count = if good.len() == all { all.to_string() } else { format!("{} of {all}", good.len()) };
             let mut cells = vec![target.clone(), number::plain(rate), count];
-            cells.extend(figures().map(|figure| {
-                let spread = Spread::of(good.iter().filter_map(|run| (figure.of)(run)));
-                spread.map_or_else(|| "–".to_owned(), |spread| number::plain(spread.median))
+            cells.extend(quantities().map(|quantity| {
+                let figure = Figure::of(good.iter().filter_map(|run| (quantity.of)(&run.result)));
+                figure.map_or_else(|| "–".to_owned(), |figure| number::plain(figure.median))
             }));
             rows.push(Row { cells, is_bad: good.is_empty() });
         }
@@ -178,34 +73,36 @@ pub(super) fn comparison(section: &Section, machine: &Machine, rate: Option<f64>
     let mut columns = vec![Column::text("figure"), Column::text("unit")];
     columns.extend(present.iter().map(|target| Column::number((*target).clone(), "")));
     columns.extend(present.iter().skip(1).map(|target| Column::number(format!("{target} / first"), "")));
-    let spreads = |figure: &Figure| -> Vec<Option<Spread>> {
+    let figures = |quantity: &Quantity| -> Vec<Option<Figure>> {
         let of = |target: &&String| {
-            Spread::of(section.good_at(rate).filter(|run| run.target() == **target).filter_map(figure.of))
+            let runs = section.good_at(rate).filter(|run| run.target() == **target);
+            Figure::of(runs.filter_map(|run| (quantity.of)(&run.result)))
         };
         present.iter().map(of).collect()
     };
     let mut rows = Vec::new();
-    for figure in FIGURES {
-        let spreads = spreads(figure);
-        if spreads.iter().all(Option::is_none) {
+    for quantity in QUANTITIES {
+        let figures = figures(quantity);
+        if figures.iter().all(Option::is_none) {
             continue;
         }
-        let mut cells = vec![figure.name.to_owned(), figure.unit.to_owned()];
-        cells.extend(spreads.iter().map(|it| it.map_or_else(|| "–".to_owned(), |it| it.shown())));
-        cells.extend(spreads.iter().skip(1).map(|it| match (it, &spreads[0]) {
-            (Some(it), Some(first)) => it.ratio_to(first),
-            _ => "–".to_owned(),
+        let mut cells = vec![quantity.name.to_owned(), quantity.unit.to_owned()];
+        let none = || "–".to_owned();
+        cells.extend(figures.iter().map(|it| it.as_ref().map_or_else(none, Figure::shown)));
+        cells.extend(figures.iter().skip(1).map(|it| match (it, &figures[0]) {
+            (Some(it), Some(first)) => it.ratio_to(first).shown(),
+            _ => none(),
         }));
         rows.push(Row { cells, is_bad: false });
     }
     let record_bytes = section.runs.first().map_or(0, |run| run.result.workload.records.bytes);
     let limits = machine.probes.iter().flat_map(|probe| probe.limits(u64::from(record_bytes)));
     for Limit { name, unit, of, divisor } in limits {
-        let Some(figure) = FIGURES.iter().find(|figure| figure.column == of) else { continue };
+        let Some(quantity) = QUANTITIES.iter().find(|quantity| quantity.column == of) else { continue };
         let mut cells = vec![name, unit.to_owned()];
         let shown =
-            |it: Option<Spread>| it.map_or_else(|| "–".to_owned(), |it| number::plain(it.median / divisor));
-        cells.extend(spreads(figure).into_iter().map(shown));
+            |it: Option<Figure>| it.map_or_else(|| "–".to_owned(), |it| number::plain(it.median / divisor));
+        cells.extend(figures(quantity).into_iter().map(shown));
         cells.resize(columns.len(), String::new());
         rows.push(Row { cells, is_bad: false });
     }
@@ -239,6 +136,9 @@ pub(super) fn all_runs(section: &Section) -> Table {
     );
     columns.push(Column::number("broker CPU", "µs/record"));
     columns.push(Column::number("generator lag p99", "µs"));
+    columns.push(Column::number("reading lag p99", "µs"));
+    columns.push(Column::number("all CPUs busy", "%"));
+    columns.push(Column::number("stolen", "%"));
     columns.push(Column::text("remarks"));
     let rows = section.runs.iter().map(run_row).collect();
     let caption =
@@ -284,6 +184,9 @@ fn run_row(run: &Run) -> Row {
     cells.extend(counts.map(number::whole));
     cells.push(shown(run.result.broker.as_ref().map(|it| it.cpu_us_per_record)));
     cells.push(shown(run.result.generator.lag.as_ref().map(|it| it.p99_us)));
+    cells.push(shown(run.result.generator.reading_lag.as_ref().map(|it| it.p99_us)));
+    cells.push(shown(run.result.all_cpus.map(|it| it.busy * 100.0)));
+    cells.push(shown(run.result.all_cpus.map(|it| it.steal * 100.0)));
     cells.push(remarks.join("; "));
     Row { cells, is_bad: !run.is_good() }
 }

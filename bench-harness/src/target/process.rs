@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
@@ -20,6 +20,7 @@ use super::wire::Wire;
 use super::{Place, Target, jars};
 use crate::failure::Failure;
 use crate::result::TargetFacts;
+use crate::stop;
 
 /// A broker that answers, or that is between a kill and the next start. Dropped, it is killed and its folder wiped.
 pub(crate) struct Running {
@@ -235,6 +236,8 @@ impl Own {
         }
         command.envs(start.environment.iter().map(|(name, value)| (name, filled(value, &self.words))));
         command.current_dir(self.folder.path());
+        // A terminal's Ctrl-C is for this program, which then stops the broker.
+        command.process_group(0);
         Ok(command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log))
     }
 
@@ -243,6 +246,9 @@ impl Own {
         loop {
             if let Some(why) = self.ended() {
                 return Err(why + &self.last_lines());
+            }
+            if stop::was_told() {
+                return Err("was not waited for: told to stop".to_owned());
             }
             let asked = Wire::connect(&address, ANSWER_PATIENCE).and_then(|mut wire| wire.api_versions());
             match asked {

@@ -1,6 +1,7 @@
 //! What a workload must keep to so that it can be run and means something.
 
 use super::{Arrivals, Burst, Keys, Workload};
+use crate::keyspace::KEYS_MAX;
 use crate::payload::HEAD_BYTES;
 
 /// A value that will not do.
@@ -78,7 +79,9 @@ impl Workload {
             format!("{} is not a share: from 0 (all alike) to 1 (nothing to compress)", records.randomness)
         });
         if let Keys::Uniform { count } | Keys::Zipf { count, .. } = records.keys {
-            found.unless(count >= 1, &["records", "keys", "count"], || "there is at least one key".into());
+            found.unless((1..=KEYS_MAX).contains(&count), &["records", "keys", "count"], || {
+                format!("{count} keys: 1 to {KEYS_MAX}")
+            });
         }
         if let Keys::Zipf { exponent, .. } = records.keys {
             let is_exponent = exponent > 0.0 && exponent <= 10.0;

@@ -44,6 +44,10 @@ pub(crate) struct Behaviour {
     /// They change places with the batch after them.
     pub(crate) swaps: Vec<u64>,
     pub(crate) corrupts: Vec<u64>,
+    /// Refused with an error that passes.
+    pub(crate) refuses: Vec<u64>,
+    /// It deletes all but so many of the last batches of a partition.
+    pub(crate) keeps: Option<usize>,
 }
 
 /// How many records it did wrong.
@@ -76,6 +80,7 @@ struct State {
 struct Partition {
     /// Batches with the offset after each.
     log: Vec<(i64, Vec<u8>)>,
+    start_offset: i64,
     next_offset: i64,
     batches: u64,
     held: Option<Vec<u8>>,
@@ -112,6 +117,14 @@ impl FakeBroker {
 
     pub(crate) fn planted(&self) -> Planted {
         *self.state.planted.lock().unwrap()
+    }
+
+    /// Until so many came, over all partitions.
+    pub(crate) fn wait_for_batches(&self, batches: u64) {
+        let mut topics = self.state.topics.lock().unwrap();
+        while topics.values().flatten().map(|partition| partition.batches).sum::<u64>() < batches {
+            topics = self.state.changed.wait(topics).unwrap();
+        }
     }
 }
 
@@ -275,11 +288,11 @@ impl State {
         let answer = |topic: list_offsets_request::ListOffsetsTopic| {
             let log = &topics[&topic.name];
             let partitions = topic.partitions.iter().map(|asked| {
-                let end = log[asked.partition_index as usize].next_offset;
+                let Partition { start_offset, next_offset, .. } = log[asked.partition_index as usize];
                 ListOffsetsPartitionResponse {
                     partition_index: asked.partition_index,
                     timestamp: -1,
-                    offset: if asked.timestamp == LATEST { end } else { 0 },
+                    offset: if asked.timestamp == LATEST { next_offset } else { start_offset },
                     ..Default::default()
                 }
             });
@@ -296,9 +309,10 @@ impl State {
             let mut partition_responses = Vec::new();
             for partition in topic.partition_data {
                 let base_offset = log[partition.index as usize].next_offset;
-                self.append(&mut log[partition.index as usize], &partition.records.unwrap());
+                let error = self.append(&mut log[partition.index as usize], &partition.records.unwrap());
+                let (index, error_code) = (partition.index, error.0);
                 let answer =
-                    PartitionProduceResponse { index: partition.index, base_offset, ..Default::default() };
+                    PartitionProduceResponse { index, base_offset, error_code, ..Default::default() };
                 partition_responses.push(answer);
             }
             responses.push(TopicProduceResponse {
@@ -311,7 +325,7 @@ impl State {
         ProduceResponse { responses, ..Default::default() }
     }
 
-    fn append(&self, partition: &mut Partition, batch: &[u8]) {
+    fn append(&self, partition: &mut Partition, batch: &[u8]) -> ErrorCode {
         let view = BatchView::parse(batch).unwrap();
         view.verify_crc().unwrap();
         let (records, number) = (view.count() as u64, partition.batches);
@@ -319,14 +333,17 @@ impl State {
         let mut planted = self.planted.lock().unwrap();
         let behaviour = &self.behaviour;
         let mut batch = batch.to_vec();
+        if behaviour.refuses.contains(&number) {
+            return ErrorCode::NOT_LEADER_OR_FOLLOWER;
+        }
         if behaviour.loses.contains(&number) {
             planted.lost += records;
-            return;
+            return ErrorCode::NONE;
         }
         if behaviour.swaps.contains(&number) {
             planted.reordered += records;
             partition.held = Some(batch);
-            return;
+            return ErrorCode::NONE;
         }
         if behaviour.corrupts.contains(&number) {
             // The last byte of the last value; after it comes the count of headers. The sum of the batch is right again.
@@ -344,6 +361,10 @@ impl State {
         if let Some(held) = partition.held.take() {
             partition.store(held);
         }
+        if let Some(keeps) = behaviour.keeps {
+            partition.delete_all_but(keeps);
+        }
+        ErrorCode::NONE
     }
 
     fn fetch(&self, request: FetchRequest) -> FetchResponse {
@@ -369,6 +390,11 @@ impl Partition {
         (end - self.next_offset) as u64
     }
 
+    fn delete_all_but(&mut self, batches: usize) {
+        let deleted = self.log.len().saturating_sub(batches);
+        self.start_offset = self.log.drain(..deleted).last().map_or(self.start_offset, |(next, _)| next);
+    }
+
     fn store(&mut self, mut batch: Vec<u8>) {
         batch::stamp(&mut batch, self.next_offset, 0, None);
         self.next_offset = BatchView::parse(&batch).unwrap().next_offset();
@@ -386,7 +412,7 @@ fn gather(
         let mut partitions = Vec::new();
         for asked in &topic.partitions {
             let partition = &topics[&topic.topic][asked.partition as usize];
-            if asked.fetch_offset > partition.next_offset {
+            if !(partition.start_offset..=partition.next_offset).contains(&asked.fetch_offset) {
                 // Answered at once, as if there were something.
                 bytes += 1;
                 let error_code = ErrorCode::OFFSET_OUT_OF_RANGE.0;

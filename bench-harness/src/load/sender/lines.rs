@@ -282,6 +282,7 @@ impl Sender {
             return self.dismiss(at, batch);
         }
         let resumes_ns = self.now_ns + PAUSE_NS;
+        self.retried += batch.count() as u64;
         let queue = self.producers[at].queue(slot);
         queue.put_back(batch);
         if pauses {
