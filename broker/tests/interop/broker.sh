@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
-# The broker under test.   broker.sh start DIR PORT    prints its pid when it answers; DIR is kept, so that a second start is a restart
+# The broker under test.   broker.sh start DIR PORT [key=value ...]    prints its pid when it answers; DIR is kept, so that a second start is a restart
 # MILLSTREAM_BIN is the binary; MILLSTREAM_ARGS are further arguments of `start`.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 : "${MILLSTREAM_BIN:?names the binary to test}"
-[ "${1:-}" = start ] || { echo "usage: broker.sh start DIR PORT" >&2; exit 2; }
-dir=$2 port=$3
+[ "${1:-}" = start ] || { echo "usage: broker.sh start DIR PORT [key=value ...]" >&2; exit 2; }
+dir=$2 port=$3 settings=()
+shift 3
+for setting in "$@"; do settings+=(--set "$setting"); done
 mkdir -p "$dir"
 # A killed broker's socket may outlive it by some milliseconds; the broker waits for its port too.
 for try in $(seq 20); do
@@ -15,7 +17,7 @@ for try in $(seq 20); do
 done
 # Variables that start with MILLSTREAM_ are settings to the broker.
 # shellcheck disable=SC2086
-nohup env -u MILLSTREAM_BIN -u MILLSTREAM_ARGS "$MILLSTREAM_BIN" start --dev --listen "127.0.0.1:$port" --data-dir "$dir/data" ${MILLSTREAM_ARGS:-} >> "$dir/server.log" 2>&1 < /dev/null &
+nohup env -u MILLSTREAM_BIN -u MILLSTREAM_ARGS "$MILLSTREAM_BIN" start --dev --listen "127.0.0.1:$port" --data-dir "$dir/data" "${settings[@]}" ${MILLSTREAM_ARGS:-} >> "$dir/server.log" 2>&1 < /dev/null &
 pid=$!
 "$here/answers.sh" "127.0.0.1:$port" 30 "$pid" || { tail -20 "$dir/server.log" >&2; exit 2; }
 echo "$pid"

@@ -2,6 +2,7 @@
 # Apache Kafka, the original, for the suites here: its jars by Maven, a broker, its own tools.
 #
 #   kafka.sh jars                            fetches the jars once; prints their folder
+#   kafka.sh classes NAME                    compiles java/NAME.java; prints the class path to run it with
 #   kafka.sh start DIR PORT [key=value ...]  one node in KRaft mode on PORT and PORT+1, DIR wiped first; prints its pid when it answers
 #   kafka.sh resume DIR PORT                 starts that node again after a stop or a kill
 #   kafka.sh tool CLASS [argument ...]       runs a main class of the jars
@@ -14,15 +15,24 @@ cache=${INTEROP_CACHE:-$here/../../../target/interop}
 lib=${KAFKA_LIB:-$cache/kafka-$version}
 
 jars() {
-  if [ ! -f "$lib/kafka-tools-$version.jar" ]; then
+  # What they were fetched by lies beside them: another list fetches them anew.
+  if [ -z "${KAFKA_LIB:-}" ] && ! cmp -s "$here/kafka.xml" "$lib/pom.xml"; then
     mkdir -p "$lib.part"
     cp "$here/kafka.xml" "$lib.part/pom.xml"
     mvn -q -B -f "$lib.part/pom.xml" -Dkafka.version=$version dependency:copy-dependencies -DoutputDirectory="$lib.part" >&2
     # One binding for slf4j, the one that says nothing.
-    rm -f "$lib.part"/logback* "$lib.part"/log4j-slf4j* "$lib.part/pom.xml"
+    rm -f "$lib.part"/logback* "$lib.part"/log4j-slf4j*
     rm -rf "$lib" && mv "$lib.part" "$lib"
   fi
   (cd "$lib" && pwd)
+}
+
+classes() {
+  local folder=$cache/classes-$version
+  if [ ! -f "$folder/$1.class" ] || [ -n "$(find "$here/java" -newer "$folder/$1.class" -name '*.java')" ]; then
+    javac -proc:none -d "$folder" -cp "$lib/*" -sourcepath "$here/java" "$here/java/$1.java" >&2
+  fi
+  echo "$folder:$lib/*"
 }
 
 start() {
@@ -61,11 +71,12 @@ resume() {
   echo "$pid"
 }
 
-command=${1:?jars, start, resume or tool}
+command=${1:?jars, classes, start, resume or tool}
 shift
 lib=$(jars)
 case $command in
   jars) echo "$lib" ;;
+  classes) classes "$1" ;;
   start) start "$@" ;;
   resume) resume "$@" ;;
   tool) exec java -Xmx256m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -cp "$lib/*" "$@" ;;

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Real clients against a broker.   run.sh [suite ...]     suites: kcat confluent kafka-python aiokafka kafkajs java franz-go tools kill-nine dump-log
+#   consumer groups: groups-java groups-confluent groups-kafka-python groups-aiokafka groups-kafkajs groups-franz-go groups-kcat
 #
 # BOOTSTRAP      a running broker to test; otherwise MILLSTREAM_BIN is started. With neither, Apache Kafka is: that proves the suites.
 #                kill-nine and dump-log start their own broker, so they need MILLSTREAM_BIN (or prove themselves on Kafka).
@@ -17,8 +18,12 @@ pid=
 suites=("$@")
 [ $# -gt 0 ] || suites=(kcat confluent kafka-python aiokafka kafkajs java franz-go tools kill-nine dump-log)
 
+# Nobody waits for groups to form, and members of the new protocol are soon missed.
+quick=(group.initial.rebalance.delay.ms=0 group.consumer.{min.,}heartbeat.interval.ms=500 group.consumer.min.session.timeout.ms=6000 group.consumer.session.timeout.ms=10000 group.consumer.regex.refresh.interval.ms=10000)
+[[ " ${suites[*]} " == *" groups-"* ]] || quick=()
+
 start() {
-  if [ -n "${MILLSTREAM_BIN:-}" ]; then "$here/broker.sh" start "$1" "$2"; else "$here/kafka.sh" start "$1" "$2"; fi
+  if [ -n "${MILLSTREAM_BIN:-}" ]; then "$here/broker.sh" start "$1" "$2" "${quick[@]}"; else "$here/kafka.sh" start "$1" "$2" "${quick[@]}"; fi
 }
 
 stop() {
@@ -67,10 +72,13 @@ has_java() {
 needs() {
   case $1 in
     kcat) has_kcat ;;
-    confluent | kafka-python | aiokafka) has_python ;;
+    groups-kcat) has_kcat && has_java ;;
+    confluent | kafka-python | aiokafka | groups-confluent | groups-kafka-python | groups-aiokafka) has_python ;;
     kafkajs) has_node ;;
+    groups-kafkajs) has_python && has_node ;;
     franz-go) has_go ;;
-    java | tools | dump-log) has_java ;;
+    groups-franz-go) has_python && has_go ;;
+    java | tools | dump-log | groups-java) has_java ;;
     kill-nine) has_python ;;
   esac
 }
@@ -103,6 +111,16 @@ kill_nine() {
   if [ -n "${MILLSTREAM_BIN:-}" ] && has_java > /dev/null; then "$here/dump_log.sh" "$scratch/killed/data"; fi
 }
 
+# Groups of a client: its members are started by CLIENT's command.
+groups() {
+  local client=$1
+  shift
+  limited "$cache/python/bin/python" "$here/python/groups.py" "$client" "$BOOTSTRAP" "$@"
+}
+
+# The JVM of a suite: it is small and starts fast.
+jvm() { limited java -Xmx384m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -cp "$("$here/kafka.sh" classes "$1")" "$@"; }
+
 # A suite that hangs is ended.
 limited() { timeout -k 5 "${SUITE_SECONDS:-180}" "$@"; }
 
@@ -116,6 +134,11 @@ run() {
     java) limited java -Xmx512m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -cp "$("$here/kafka.sh" jars)/*" "$here/java/Interop.java" "$BOOTSTRAP" ;;
     franz-go) limited "$cache/franz-go" "$BOOTSTRAP" ;;
     tools) limited "$here/tools.sh" "$BOOTSTRAP" ;;
+    groups-java) jvm Groups "$BOOTSTRAP" ;;
+    groups-confluent | groups-kafka-python | groups-aiokafka) groups "${1#groups-}" "$cache/python/bin/python" "$here/python/member.py" "${1#groups-}" ;;
+    groups-kafkajs) NODE_PATH=$cache/node/node_modules groups kafkajs node "$here/node/member.js" ;;
+    groups-franz-go) groups franz-go "$cache/franz-go" member ;;
+    groups-kcat) limited "$here/kcat_groups.sh" "$BOOTSTRAP" ;;
     dump-log) dump_log ;;
     kill-nine) kill_nine ;;
     *) echo "unknown suite: $1"; return 1 ;;

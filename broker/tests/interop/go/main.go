@@ -1,4 +1,4 @@
-// franz-go.   go run . HOST:PORT     Partitions are assigned: no consumer groups.
+// franz-go.   go run . HOST:PORT     Partitions are assigned here; go run . member name=value ... is a member of a group.
 package main
 
 import (
@@ -34,6 +34,15 @@ var (
 )
 
 func main() {
+	if os.Args[1] == "member" {
+		options := map[string]string{}
+		for _, option := range os.Args[2:] {
+			name, value, _ := strings.Cut(option, "=")
+			options[name] = value
+		}
+		member(options)
+		return
+	}
 	address = os.Args[1]
 	client := open()
 	admin = kadm.NewClient(client)
