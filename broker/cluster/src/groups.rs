@@ -9,6 +9,7 @@ pub mod assignment;
 pub mod assignor;
 mod classic;
 mod command;
+mod consumer;
 pub mod consumer_protocol;
 mod group;
 mod listing;
@@ -26,14 +27,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use protocol::error_code::ErrorCode;
+use protocol::messages::offset_fetch_response::OffsetFetchResponseGroup;
 use protocol::messages::{
-    ConsumerGroupHeartbeatResponse, OffsetCommitKey, OffsetCommitRequest, OffsetCommitResponse,
-    OffsetCommitValue, OffsetDeleteRequest, OffsetDeleteResponse,
+    OffsetCommitKey, OffsetCommitRequest, OffsetCommitResponse, OffsetCommitValue, OffsetDeleteRequest,
+    OffsetDeleteResponse,
 };
 
 use crate::machine::{Decision, Timestamp};
 use crate::metadata::Image;
 pub use command::{Answer, Asked, Client, Command, FetchOffsets, Reply, Ticket};
+use consumer::{ConsumerGroup, Watch};
 use group::{Group, Kind};
 use offsets::{commit, delete, fetch};
 pub use record::{GroupRecord, KeyValue, RecordError, Said};
@@ -49,6 +52,7 @@ pub struct Groups {
     settings: Arc<GroupSettings>,
     groups: BTreeMap<Name, Group>,
     timers: Timers,
+    watch: Watch,
     sweep: Sweep,
     offsets: usize,
     /// Where transactions that are not over have offsets.
@@ -86,6 +90,7 @@ macro_rules! turn {
             image: $image,
             now: $now,
             timers: &mut $machine.timers,
+            watch: &mut $machine.watch,
             tally: &mut $machine.tally,
             records: Vec::new(),
             answers: Vec::new(),
@@ -99,6 +104,7 @@ impl Groups {
             settings,
             groups: BTreeMap::new(),
             timers: Timers::default(),
+            watch: Watch::default(),
             sweep: Sweep::default(),
             offsets: 0,
             in_transaction: BTreeMap::new(),
@@ -123,8 +129,7 @@ impl Groups {
             Command::Heartbeat(asked) => members::heartbeat(groups, &asked, &mut turn),
             Command::LeaveGroup(asked) => members::leave(groups, &asked, &mut turn),
             Command::ConsumerGroupHeartbeat(asked) => {
-                let error_code = ErrorCode::UNSUPPORTED_VERSION.0;
-                let response = ConsumerGroupHeartbeatResponse { error_code, ..Default::default() };
+                let response = consumer::heartbeat(groups, &asked, &mut turn);
                 turn.answer(asked.ticket, Reply::ConsumerGroupHeartbeat(response));
             }
             Command::OffsetCommit(asked) => {
@@ -132,8 +137,7 @@ impl Groups {
                 turn.answer(asked.ticket, Reply::OffsetCommit(response));
             }
             Command::OffsetFetch(asked) => {
-                let offsets = groups.get(&*asked.request.group.group_id).map(|group| &group.offsets);
-                let response = fetch::fetched(offsets, &asked.request, turn.image);
+                let response = fetch_offsets(groups, &asked.request, turn.image);
                 turn.answer(asked.ticket, Reply::OffsetFetch(response));
             }
             Command::OffsetDelete(asked) => {
@@ -152,7 +156,10 @@ impl Groups {
             }
             Command::DescribeConsumerGroup(asked) => {
                 let id = &asked.request;
-                let described = listing::not_described_consumer(id, groups.get(&**id));
+                let described = match groups.get(&**id) {
+                    Some(Group { kind: Kind::Consumer(group), .. }) => group.described(image, &self.settings),
+                    other => listing::not_described_consumer(id, other),
+                };
                 turn.answer(asked.ticket, Reply::DescribeConsumerGroup(described));
             }
             Command::DeleteGroup(asked) => {
@@ -174,11 +181,13 @@ impl Groups {
                     let group = entry(&mut self.groups, &said.key.group);
                     match &mut group.kind {
                         Kind::Classic(classic) => classic.apply(value),
+                        // The records of the one end before those of the other begin.
+                        Kind::Consumer(_) => (),
                     }
                 }
-                None => self.remove(&said.key.group),
+                None => self.remove_classic(&said.key.group),
             },
-            _ => (),
+            record => self.apply_consumer(record),
         }
     }
 
@@ -210,6 +219,7 @@ impl Groups {
         for group in groups.values_mut() {
             match &mut group.kind {
                 Kind::Classic(classic) => classic.loaded(&mut turn),
+                Kind::Consumer(group) => group.loaded(&mut turn),
             }
         }
         sweep.begin(&mut turn);
@@ -227,6 +237,7 @@ impl Groups {
             *counts.groups.entry((group.type_name(), group.state_name())).or_default() += 1;
             counts.members += match &group.kind {
                 Kind::Classic(classic) => classic.members().len(),
+                Kind::Consumer(group) => group.member_count(),
             };
         }
         counts
@@ -260,6 +271,30 @@ impl Groups {
         self.offsets = self.offsets + group.offsets.len() - before;
     }
 
+    fn apply_consumer(&mut self, record: &GroupRecord) {
+        let Some((id, is_said)) = consumer::subject(record) else { return };
+        let kind = match self.groups.get_mut(id) {
+            Some(group) => &mut group.kind,
+            None if is_said => &mut entry(&mut self.groups, id).kind,
+            None => return,
+        };
+        if is_said && matches!(kind, Kind::Classic(_)) {
+            *kind = Kind::Consumer(Box::new(ConsumerGroup::new(&Name::from(id))));
+        }
+        let Kind::Consumer(group) = kind else { return };
+        if matches!(record, GroupRecord::ConsumerGroupMetadata(Said { value: None, .. })) {
+            self.remove(id);
+        } else {
+            group.apply(record);
+        }
+    }
+
+    fn remove_classic(&mut self, id: &str) {
+        if matches!(self.groups.get(id), Some(Group { kind: Kind::Classic(_), .. })) {
+            self.remove(id);
+        }
+    }
+
     fn remove(&mut self, id: &str) {
         let Some((name, group)) = self.groups.remove_entry(id) else { return };
         // What it committed ends by records of its own.
@@ -285,7 +320,7 @@ fn commit_offsets(
 ) -> OffsetCommitResponse {
     let request = &asked.request;
     let admitted = match groups.get_mut(&*request.group_id) {
-        Some(group) => group.admit_commit(request, turn),
+        Some(group) => group.admit_commit(request, asked.version, turn),
         None if request.generation_id_or_member_epoch < 0 => Ok(()),
         None if asked.version >= 9 => Err(ErrorCode::GROUP_ID_NOT_FOUND),
         None => Err(ErrorCode::ILLEGAL_GENERATION),
@@ -293,6 +328,21 @@ fn commit_offsets(
     match admitted {
         Ok(()) => commit::committed(request, turn),
         Err(error) => commit::refused(request, error),
+    }
+}
+
+fn fetch_offsets(
+    groups: &BTreeMap<Name, Group>,
+    asked: &FetchOffsets,
+    image: &Image,
+) -> OffsetFetchResponseGroup {
+    let group = groups.get(&*asked.group.group_id);
+    let admitted = group.map_or(Ok(()), |group| {
+        group.admit_fetch(asked.group.member_id.as_deref(), asked.group.member_epoch)
+    });
+    match admitted {
+        Ok(()) => fetch::fetched(group.map(|group| &group.offsets), asked, image),
+        Err(error) => fetch::refused(asked, error),
     }
 }
 
@@ -340,6 +390,26 @@ fn tick(groups: &mut BTreeMap<Name, Group>, sweep: &mut Sweep, turn: &mut Turn<'
             Timer::Sync(group) => {
                 if let Some(Kind::Classic(group)) = groups.get_mut(&group).map(|group| &mut group.kind) {
                     group.syncing_rings(at, turn);
+                }
+            }
+            Timer::Member { group, member, wait } => {
+                match groups.get(&group).map(|group| &group.kind) {
+                    Some(Kind::Consumer(group)) => group.time_is_over(&member, wait, at, turn),
+                    _ => turn.watch.forget_group(&group),
+                }
+                // What is next may be about the same group, which is not yet what these records make it.
+                if !turn.records.is_empty() {
+                    return;
+                }
+            }
+            Timer::Resolve(group) => {
+                if let Some(Kind::Consumer(group)) = groups.get(&group).map(|group| &group.kind) {
+                    return group.resolve_patterns(turn);
+                }
+            }
+            Timer::Downgraded { group, rebalance } => {
+                if let Some(Kind::Classic(group)) = groups.get_mut(&group).map(|group| &mut group.kind) {
+                    group.takes_over(rebalance, turn);
                 }
             }
             Timer::Sweep => return sweep.go_on(groups, turn),

@@ -15,10 +15,12 @@ pub(super) mod sync;
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
+use protocol::error_code::ErrorCode;
 use protocol::messages::group_metadata_value::MemberMetadata;
 use protocol::messages::{ConsumerProtocolSubscription, GroupMetadataKey, GroupMetadataValue, Message};
 use protocol::primitives::{DecodeError, Reader};
 
+use super::Reply;
 use super::consumer_protocol;
 use super::group::Retention;
 use super::record::{GroupRecord, Said};
@@ -100,6 +102,10 @@ impl ClassicGroup {
 
     pub(super) fn state(&self) -> State {
         self.state
+    }
+
+    pub(super) fn generation(&self) -> i32 {
+        self.generation
     }
 
     pub(super) fn protocol(&self) -> Option<&str> {
@@ -222,6 +228,24 @@ impl ClassicGroup {
         }
         // The limit was lowered since: all join again, so that everyone can commit before some are turned away.
         if i32::try_from(ids.len()).map_or(true, |count| count > turn.settings.max_size) {
+            self.prepare(turn);
+        }
+    }
+
+    /// The group ends as it is: who waits for an answer gets this one.
+    pub(super) fn answer_all(&mut self, error: ErrorCode, turn: &mut Turn<'_>) {
+        for member in self.members.values_mut() {
+            if let Some(parked) = member.joining.take() {
+                turn.answer(parked.ticket, Reply::JoinGroup(join::refusal(&member.id, error)));
+            }
+            sync::refuse_parked(member, error, turn);
+        }
+    }
+
+    /// It was a consumer group until now. Who left may have left something to be shared out.
+    pub(super) fn takes_over(&mut self, rebalance: bool, turn: &mut Turn<'_>) {
+        self.loaded(turn);
+        if rebalance && self.state == State::Stable {
             self.prepare(turn);
         }
     }

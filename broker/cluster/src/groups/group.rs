@@ -4,7 +4,9 @@ use protocol::error_code::ErrorCode;
 use protocol::messages::OffsetCommitRequest;
 
 use super::classic::ClassicGroup;
-use super::offsets::{OffsetView, Offsets};
+use super::consumer::ConsumerGroup;
+use super::consumer_protocol::PROTOCOL_TYPE;
+use super::offsets::{OffsetView, Offsets, commit};
 use super::record::GroupRecord;
 use super::turn::{Name, Turn};
 
@@ -19,6 +21,7 @@ pub(super) struct Group {
 pub(super) enum Kind {
     /// Also a group without members that only commits.
     Classic(Box<ClassicGroup>),
+    Consumer(Box<ConsumerGroup>),
 }
 
 /// From when on an offset's retention counts.
@@ -39,6 +42,7 @@ impl Group {
     pub(super) fn classic(&self) -> Option<&ClassicGroup> {
         match &self.kind {
             Kind::Classic(group) => Some(group),
+            Kind::Consumer(_) => None,
         }
     }
 
@@ -46,18 +50,21 @@ impl Group {
     pub(super) fn state_name(&self) -> &'static str {
         match &self.kind {
             Kind::Classic(group) => group.state().name(),
+            Kind::Consumer(group) => group.state_name(),
         }
     }
 
     pub(super) fn type_name(&self) -> &'static str {
         match &self.kind {
             Kind::Classic(_) => "classic",
+            Kind::Consumer(_) => "consumer",
         }
     }
 
     pub(super) fn protocol_type(&self) -> &str {
         match &self.kind {
             Kind::Classic(group) => group.protocol_type().unwrap_or_default(),
+            Kind::Consumer(_) => PROTOCOL_TYPE,
         }
     }
 
@@ -65,6 +72,7 @@ impl Group {
     pub(super) fn is_empty(&self) -> bool {
         match &self.kind {
             Kind::Classic(group) => group.is_empty(),
+            Kind::Consumer(group) => group.is_empty(),
         }
     }
 
@@ -72,6 +80,7 @@ impl Group {
     pub(super) fn is_abandoned(&self) -> bool {
         match &self.kind {
             Kind::Classic(group) => group.is_empty() && !group.is_expecting(),
+            Kind::Consumer(group) => group.is_empty(),
         }
     }
 
@@ -79,10 +88,23 @@ impl Group {
     pub(super) fn admit_commit(
         &mut self,
         request: &OffsetCommitRequest,
+        version: i16,
         turn: &mut Turn<'_>,
     ) -> Result<(), ErrorCode> {
         match &mut self.kind {
             Kind::Classic(group) => group.admit_commit(request, turn),
+            Kind::Consumer(group) => {
+                let will_be_kept = |metadata: Option<&str>| commit::is_kept(metadata, turn.settings);
+                group.admit_commit(request, version, &turn.image.topics, will_be_kept)
+            }
+        }
+    }
+
+    /// Whether who fetches offsets may.
+    pub(super) fn admit_fetch(&self, member: Option<&str>, epoch: i32) -> Result<(), ErrorCode> {
+        match &self.kind {
+            Kind::Classic(_) => Ok(()),
+            Kind::Consumer(group) => group.admit_fetch(member, epoch),
         }
     }
 
@@ -91,18 +113,21 @@ impl Group {
         match &self.kind {
             Kind::Classic(group) if group.is_empty() || group.is_of_consumers() => Ok(()),
             Kind::Classic(_) => Err(ErrorCode::NON_EMPTY_GROUP),
+            Kind::Consumer(_) => Ok(()),
         }
     }
 
     pub(super) fn is_subscribed_to(&self, topic: &str) -> bool {
         match &self.kind {
             Kind::Classic(group) => group.is_subscribed_to(topic),
+            Kind::Consumer(group) => group.is_subscribed_to(topic),
         }
     }
 
     pub(super) fn retention(&self) -> Retention {
         match &self.kind {
             Kind::Classic(group) => group.retention(),
+            Kind::Consumer(_) => Retention::SinceCommit,
         }
     }
 
@@ -110,6 +135,7 @@ impl Group {
     pub(super) fn gone(&self, records: &mut Vec<GroupRecord>) {
         match &self.kind {
             Kind::Classic(group) => records.push(group.gone()),
+            Kind::Consumer(group) => group.gone(records),
         }
     }
 }

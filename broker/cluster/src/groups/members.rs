@@ -10,7 +10,7 @@ use protocol::messages::{
     SyncGroupRequest,
 };
 
-use super::classic::{join, sync};
+use super::classic::{ClassicGroup, join, sync};
 use super::group::{Group, Kind};
 use super::turn::{Name, Turn};
 use super::{Asked, Reply};
@@ -21,7 +21,10 @@ pub(super) fn join(groups: &mut Groups, asked: &Asked<JoinGroupRequest>, turn: &
     let request = &asked.request;
     let is_new_member = request.member_id.is_empty();
     let sessions = turn.settings.min_session_timeout_ms..=turn.settings.max_session_timeout_ms;
-    let is_new_group = !groups.contains_key(&*request.group_id);
+    let known = groups.get(&*request.group_id).map(|group| &group.kind);
+    // Without members a group speaks what the next one speaks.
+    let is_left = matches!(known, Some(Kind::Consumer(group)) if group.is_empty());
+    let is_new_group = is_left || known.is_none();
     let refusal = if request.group_id.is_empty() {
         Some(ErrorCode::INVALID_GROUP_ID)
     } else if !sessions.contains(&request.session_timeout_ms) {
@@ -35,11 +38,20 @@ pub(super) fn join(groups: &mut Groups, asked: &Asked<JoinGroupRequest>, turn: &
         return join::refuse(asked, &request.member_id, error, turn);
     }
     let group = super::entry(groups, &request.group_id);
+    if is_left {
+        group.gone(&mut turn.records);
+        group.kind = Kind::Classic(Box::new(ClassicGroup::new(&(&*request.group_id).into())));
+    }
+    let before = turn.records.len();
     match &mut group.kind {
+        Kind::Consumer(group) => {
+            let response = group.join(asked, turn);
+            turn.answer(asked.ticket, Reply::JoinGroup(response));
+        }
         Kind::Classic(group) => {
             group.join(asked, turn);
             // Kafka: a group is in the log from the first attempt to join it, even a refused one.
-            if is_new_group && turn.records.is_empty() {
+            if is_new_group && turn.records.len() == before {
                 turn.record(group.founded());
             }
         }
@@ -52,6 +64,10 @@ pub(super) fn sync(groups: &mut Groups, asked: &Asked<SyncGroupRequest>, turn: &
         _ if request.group_id.is_empty() => sync::refuse(asked, ErrorCode::INVALID_GROUP_ID, turn),
         None => sync::refuse(asked, ErrorCode::UNKNOWN_MEMBER_ID, turn),
         Some(Kind::Classic(group)) => group.sync(asked, turn),
+        Some(Kind::Consumer(group)) => {
+            let response = group.sync(request, turn);
+            turn.answer(asked.ticket, Reply::SyncGroup(response));
+        }
     }
 }
 
@@ -61,6 +77,7 @@ pub(super) fn heartbeat(groups: &mut Groups, asked: &Asked<HeartbeatRequest>, tu
         _ if request.group_id.is_empty() => Err(ErrorCode::INVALID_GROUP_ID),
         None => Err(ErrorCode::UNKNOWN_MEMBER_ID),
         Some(Kind::Classic(group)) => group.heartbeat(request, turn),
+        Some(Kind::Consumer(group)) => group.heartbeat(request, turn),
     };
     let error_code = heard.err().unwrap_or(ErrorCode::NONE).0;
     turn.answer(asked.ticket, Reply::Heartbeat(HeartbeatResponse { error_code, ..Default::default() }));
@@ -80,6 +97,7 @@ pub(super) fn leave(groups: &mut Groups, asked: &Asked<LeaveGroupRequest>, turn:
         }
         None => vec![Err(ErrorCode::UNKNOWN_MEMBER_ID); leaving.len()],
         Some(Kind::Classic(group)) => group.leave(leaving, turn),
+        Some(Kind::Consumer(group)) => group.leave(leaving, turn),
     };
     let errors = left.iter().map(|left| left.err().unwrap_or(ErrorCode::NONE).0);
     if is_single {

@@ -5,26 +5,20 @@ use std::collections::BTreeMap;
 
 use twox_hash::XxHash3_64;
 
-use crate::metadata::{Broker, Image, Topic};
+use crate::metadata::{Broker, Topic};
 
 // Kafka: the numbers stand in records, so each byte that is hashed is Kafka's: XXH3 of little-endian integers, and of texts
 // as UTF-16 followed by their length.
 const TOPIC_HASH_VERSION: u8 = 0;
 
-/// The hash of the topics of these names, ascending; those that do not exist count for nothing.
-pub fn of_topics<'a>(names: impl IntoIterator<Item = &'a str>, image: &Image) -> u64 {
-    let mut topics = names.into_iter().filter_map(|name| image.topics.by_name(name)).peekable();
-    if topics.peek().is_none() {
-        return 0;
-    }
-    let mut hashed = Vec::new();
-    for topic in topics {
-        hashed.extend(of_topic(topic, &image.brokers).to_le_bytes());
-    }
-    XxHash3_64::oneshot(&hashed)
+/// The hash of the topics whose hashes come here in the order of their names.
+pub fn of_hashes(hashes: impl Iterator<Item = u64>) -> u64 {
+    let hashed: Vec<u8> = hashes.flat_map(u64::to_le_bytes).collect();
+    if hashed.is_empty() { 0 } else { XxHash3_64::oneshot(&hashed) }
 }
 
-fn of_topic(topic: &Topic, brokers: &BTreeMap<i32, Broker>) -> u64 {
+/// The hash of one topic.
+pub fn of_topic(topic: &Topic, brokers: &BTreeMap<i32, Broker>) -> u64 {
     let mut hashed = Vec::new();
     hashed.push(TOPIC_HASH_VERSION);
     let (high, low) = topic.id.0.split_at(8);
@@ -37,7 +31,7 @@ fn of_topic(topic: &Topic, brokers: &BTreeMap<i32, Broker>) -> u64 {
         hashed.extend(partition.index.to_le_bytes());
         let rack = |id: &i32| brokers.get(id)?.rack.as_deref();
         let mut racks: Vec<&str> = partition.replicas.iter().filter_map(rack).collect();
-        racks.sort_unstable();
+        racks.sort_by(|a, b| a.encode_utf16().cmp(b.encode_utf16()));
         for rack in racks {
             write_count(&mut hashed, rack.encode_utf16().count());
             write_text(&mut hashed, rack);
@@ -65,7 +59,7 @@ mod tests {
     use protocol::messages::{PartitionRecord, RegisterBrokerRecord, TopicRecord};
 
     use super::*;
-    use crate::metadata::MetadataRecord;
+    use crate::metadata::{Image, MetadataRecord};
 
     /// The numbers are of Apache Kafka's own hash library.
     #[test]
@@ -87,7 +81,8 @@ mod tests {
         }
         let of_topic = of_topic(image.topics.by_name("topic").unwrap(), &image.brokers);
         assert_eq!(of_topic as i64, 7032517926696317679);
-        assert_eq!(of_topics(["missing", "topic"], &image) as i64, 5684124841399442763);
-        assert_eq!(of_topics(["missing"], &image), 0);
+        assert_eq!(of_hashes([of_topic].into_iter()) as i64, 5684124841399442763);
+        assert_eq!(of_hashes([of_topic, 5].into_iter()) as i64, 2741269017960477099);
+        assert_eq!(of_hashes([].into_iter()), 0);
     }
 }

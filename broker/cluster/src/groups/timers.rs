@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::rc::Rc;
 
+use super::consumer::Wait;
 use crate::machine::Timestamp;
 
 /// Whose time comes.
@@ -15,6 +16,12 @@ pub(super) enum Timer {
     Join(Rc<str>),
     /// A group's members have had their time to ask for their assignments.
     Sync(Rc<str>),
+    /// A member of a consumer group has had its time.
+    Member { group: Rc<str>, member: Rc<str>, wait: Wait },
+    /// A consumer group's patterns are looked up.
+    Resolve(Rc<str>),
+    /// A consumer group has become a classic group.
+    Downgraded { group: Rc<str>, rebalance: bool },
     /// Offsets and groups that nobody needs any more are looked for.
     Sweep,
 }
@@ -56,6 +63,10 @@ impl Alarm {
             timers.push(due, timer());
             self.queued = Some(due);
         }
+    }
+
+    pub(super) fn is_set(&self) -> bool {
+        self.due.is_some()
     }
 
     pub(super) fn stop(&mut self) {

@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use super::consumer::Watch;
 use super::settings::GroupSettings;
 use super::timers::Timers;
 use super::{Answer, GroupRecord, Reply, Ticket};
@@ -14,6 +15,7 @@ pub(super) struct Turn<'a> {
     pub(super) image: &'a Image,
     pub(super) now: Timestamp,
     pub(super) timers: &'a mut Timers,
+    pub(super) watch: &'a mut Watch,
     pub(super) tally: &'a mut Tally,
     pub(super) records: Vec<GroupRecord>,
     pub(super) answers: Vec<Answer>,
@@ -24,6 +26,8 @@ pub(super) struct Turn<'a> {
 pub struct Tally {
     /// Generations of classic groups that were begun.
     pub classic_rebalances: u64,
+    /// Epochs of consumer groups.
+    pub consumer_rebalances: u64,
     pub offsets_expired: u64,
     pub offsets_deleted: u64,
 }

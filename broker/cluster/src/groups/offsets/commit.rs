@@ -6,6 +6,7 @@ use protocol::messages::offset_commit_response::{OffsetCommitResponsePartition, 
 use protocol::messages::{OffsetCommitKey, OffsetCommitRequest, OffsetCommitResponse, OffsetCommitValue};
 
 use crate::groups::record::Said;
+use crate::groups::settings::GroupSettings;
 use crate::groups::turn::Turn;
 
 /// Every partition of the request is refused for one reason.
@@ -24,10 +25,9 @@ pub(in crate::groups) fn committed(
         -1 => -1,
         retention_ms => commit_timestamp.saturating_add(retention_ms),
     };
-    let max = usize::try_from(turn.settings.offset_metadata_max).unwrap_or(0);
     respond(request, |topic, partition| {
-        let metadata = partition.committed_metadata.as_deref().unwrap_or_default();
-        if is_longer(metadata, max) {
+        let metadata = partition.committed_metadata.as_deref();
+        if !is_kept(metadata, turn.settings) {
             return ErrorCode::OFFSET_METADATA_TOO_LARGE;
         }
         let key = OffsetCommitKey {
@@ -38,7 +38,7 @@ pub(in crate::groups) fn committed(
         let value = OffsetCommitValue {
             offset: partition.committed_offset,
             leader_epoch: partition.committed_leader_epoch,
-            metadata: metadata.to_owned(),
+            metadata: metadata.unwrap_or_default().to_owned(),
             commit_timestamp,
             expire_timestamp,
             topic_id: topic.topic_id,
@@ -49,8 +49,9 @@ pub(in crate::groups) fn committed(
 }
 
 // Kafka: the limit is called bytes, yet what it counts are UTF-16 units.
-fn is_longer(metadata: &str, max: usize) -> bool {
-    metadata.len() > max && metadata.encode_utf16().count() > max
+pub(in crate::groups) fn is_kept(metadata: Option<&str>, settings: &GroupSettings) -> bool {
+    let max = usize::try_from(settings.offset_metadata_max).unwrap_or(0);
+    metadata.is_none_or(|metadata| metadata.len() <= max || metadata.encode_utf16().count() <= max)
 }
 
 fn respond(

@@ -35,6 +35,12 @@ pub(in crate::groups) fn fetched(
     OffsetFetchResponseGroup { group_id: asked.group.group_id.clone(), topics, ..Default::default() }
 }
 
+/// Refused as a whole.
+pub(in crate::groups) fn refused(asked: &FetchOffsets, error: ErrorCode) -> OffsetFetchResponseGroup {
+    let group_id = asked.group.group_id.clone();
+    OffsetFetchResponseGroup { group_id, error_code: error.0, ..Default::default() }
+}
+
 fn named(
     offsets: Option<&Offsets>,
     topic: &OffsetFetchRequestTopics,
