@@ -56,6 +56,8 @@ pub(crate) struct Config {
     pub(crate) num_partitions: i32,
     pub(crate) default_replication_factor: i16,
     pub(crate) producer_id_expiration_ms: i64,
+    pub(crate) log_initial_task_delay_ms: u64,
+    pub(crate) log_retention_check_interval_ms: u64,
     /// What was said of Kafka's settings, by name: the defaults of topics' settings come from here.
     pub(crate) statics: Overrides,
     /// All that was said, and where.
@@ -351,6 +353,8 @@ fn build(layers: Layers, sources: &Sources<'_>) -> Result<Config, ConfigError> {
         default_replication_factor: i16::try_from(values.int("default.replication.factor"))
             .unwrap_or(i16::MAX),
         producer_id_expiration_ms: values.long("producer.id.expiration.ms"),
+        log_initial_task_delay_ms: values.size("log.initial.task.delay.ms") as u64,
+        log_retention_check_interval_ms: values.size("log.retention.check.interval.ms") as u64,
         statics: values.statics(),
         values,
         warnings,

@@ -48,6 +48,9 @@ pub(crate) struct Metrics {
     pub(crate) produced_bytes: Counter,
     pub(crate) produced_records: Counter,
     pub(crate) fetched_bytes: Counter,
+    /// By retention.
+    pub(crate) deleted_segments: Counter,
+    pub(crate) deleted_bytes: Counter,
     /// Of all connections, whatever they said.
     pub(crate) received_bytes: Counter,
     pub(crate) sent_bytes: Counter,
@@ -114,6 +117,12 @@ impl Metrics {
                 Value::counter("produced_records", "Records appended for clients", &self.produced_records),
                 Value::counter("produced_bytes", "Bytes appended for clients", &self.produced_bytes),
                 Value::counter("fetched_bytes", "Record bytes given to clients", &self.fetched_bytes),
+                Value::counter("deleted_segments", "Segments deleted by retention", &self.deleted_segments),
+                Value::counter(
+                    "deleted_bytes",
+                    "Bytes of segments deleted by retention",
+                    &self.deleted_bytes,
+                ),
                 Value::counter("received_bytes", "Bytes that came from clients", &self.received_bytes),
                 Value::counter("sent_bytes", "Bytes that went to clients", &self.sent_bytes),
             ],

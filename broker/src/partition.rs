@@ -5,6 +5,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::time::Duration;
 
 use protocol::error_code::ErrorCode;
 use protocol::ids::Uuid;
@@ -34,6 +35,9 @@ enum State {
     Offline(Error),
 }
 
+/// The longest sleep before it is asked again whether room is short, so that a delay is cut short.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
+
 /// A partition led by this core.
 pub(crate) struct Partition {
     pub(crate) topic: Rc<str>,
@@ -44,6 +48,7 @@ pub(crate) struct Partition {
     home: Rc<Home>,
     state: RefCell<State>,
     flushing: Cell<bool>,
+    sweeping: Cell<bool>,
 }
 
 impl Partition {
@@ -63,6 +68,7 @@ impl Partition {
             home,
             state: RefCell::new(State::Closed(known)),
             flushing: Cell::new(false),
+            sweeping: Cell::new(false),
         }
     }
 
@@ -158,9 +164,56 @@ impl Partition {
     }
 
     /// Work of the log that can wait: zeros ahead of the content, sealing, removing.
-    pub(crate) fn upkeep(&self, log: &Rc<Log>) {
-        if log.wants_upkeep() {
-            host().spawn(Class::Background, log.upkeep());
+    pub(crate) fn upkeep(self: &Rc<Self>, log: &Rc<Log>) {
+        if !log.wants_upkeep() {
+            return;
+        }
+        let (this, log) = (self.clone(), log.clone());
+        host().spawn(
+            Class::Background,
+            Box::pin(async move {
+                log.upkeep().await;
+                this.sweep(log).await;
+            }),
+        );
+    }
+
+    /// Gives back the room of removed segments when its time has come.
+    async fn sweep(&self, log: Rc<Log>) {
+        if log.next_sweep_ms().is_none() || self.sweeping.replace(true) {
+            return;
+        }
+        while let Some(due_ms) = log.next_sweep_ms() {
+            let wait_ms = u64::try_from(due_ms.saturating_sub(host().wall_ms())).unwrap_or(0);
+            if wait_ms > 0 {
+                host().sleep(Duration::from_millis(wait_ms).min(SWEEP_EVERY)).await;
+            } else if let Err(error) = log.sweep(host().wall_ms()).await {
+                tracing::warn!(partition = %self.dir, %error, "files of removed segments stay until the next start");
+                break;
+            }
+        }
+        self.sweeping.set(false);
+    }
+
+    /// Lets go what retention wants gone by now.
+    pub(crate) async fn expire(self: &Rc<Self>) {
+        let Ok(log) = self.opened().await else { return };
+        let limits = self.settings.borrow().limits();
+        match log.expire(limits, host().wall_ms()).await {
+            Ok(due) if due.segments > 0 => {
+                tracing::info!(
+                    partition = %self.dir,
+                    segments = due.segments,
+                    bytes = due.bytes,
+                    log_start_offset = due.start_offset,
+                    "old segments are deleted"
+                );
+                self.home.metrics.deleted_segments.add(due.segments as u64);
+                self.home.metrics.deleted_bytes.add(due.bytes);
+                self.upkeep(&log);
+            }
+            Ok(_) => {}
+            Err(error) => tracing::warn!(partition = %self.dir, %error, "old segments cannot be deleted"),
         }
     }
 

@@ -31,6 +31,7 @@ pub(crate) mod placement;
 pub(crate) mod producer_ids;
 pub(crate) mod publish;
 pub(crate) mod reads;
+pub(crate) mod retention;
 pub(crate) mod scatter;
 pub(crate) mod unsynced;
 

@@ -22,6 +22,8 @@ pub struct LogConfig {
     pub is_compacted: bool,
     pub durability: Durability,
     pub producer_expiry_ms: i64,
+    /// How long files of a removed segment stay under another name.
+    pub file_delete_delay_ms: i64,
 }
 
 impl Default for LogConfig {
@@ -35,6 +37,7 @@ impl Default for LogConfig {
             is_compacted: false,
             durability: Durability::Synced,
             producer_expiry_ms: 24 * 3_600_000,
+            file_delete_delay_ms: 60_000,
         }
     }
 }

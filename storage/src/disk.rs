@@ -56,6 +56,8 @@ pub struct Entry {
     pub name: String,
     pub is_dir: bool,
     pub bytes: u64,
+    /// When it was last written to, in milliseconds since the epoch.
+    pub modified_ms: i64,
 }
 
 /// Room on the filesystem that holds the data directory.

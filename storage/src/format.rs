@@ -51,6 +51,9 @@ pub const METADATA_LOG: &str = "__cluster_metadata-0";
 /// Where a file is written before it takes its real name.
 pub const ASIDE: &str = ".tmp";
 
+/// Of a file that belongs to nothing any more.
+pub(crate) const DELETED: &str = ".deleted";
+
 /// What a file of a segment holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SegmentFile {
@@ -82,7 +85,7 @@ const SUFFIXES: [(SegmentFile, &str); 5] = [
 ];
 
 const FATES: [(Fate, &str); 4] =
-    [(Fate::InUse, ""), (Fate::Deleted, ".deleted"), (Fate::Cleaned, ".cleaned"), (Fate::Swap, ".swap")];
+    [(Fate::InUse, ""), (Fate::Deleted, DELETED), (Fate::Cleaned, ".cleaned"), (Fate::Swap, ".swap")];
 
 /// `00000000000000000042.timeindex` and the like.
 pub fn segment_file_name(base_offset: i64, file: SegmentFile) -> String {

@@ -16,6 +16,7 @@ pub mod leader_epochs;
 pub mod log;
 pub mod producers;
 pub mod recovery;
+pub mod retention;
 pub mod segment;
 
 pub use error::Error;

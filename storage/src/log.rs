@@ -17,6 +17,7 @@ mod flush;
 mod lookup;
 mod open;
 mod read;
+mod remove;
 mod upkeep;
 mod waiting;
 
@@ -35,6 +36,7 @@ pub(crate) use self::files::{read_aborted, read_indexes};
 pub use self::flush::Flushed;
 pub use self::lookup::Timestamped;
 pub use self::read::{ReadOutcome, Slices};
+use self::remove::{Aside, Doomed};
 use self::waiting::Waiting;
 use crate::Error;
 use crate::cache::{Shelf, TailCache};
@@ -117,11 +119,13 @@ struct State {
     is_syncing: bool,
     /// Being closed or deleted: work that can wait is not begun.
     is_ending: bool,
-    /// Base offsets of segments that are no longer part of the log, oldest first.
-    doomed: VecDeque<i64>,
+    /// Segments that are no longer part of the log, oldest first.
+    doomed: VecDeque<Doomed>,
     /// Those of them that a power cut could still shorten: until they are synced or gone, their names must not
     /// be followed by another.
     doomed_unsynced: Vec<(i64, Rc<dyn File>)>,
+    /// Files that have lost their names, oldest first, until their time has come.
+    aside: VecDeque<Aside>,
     /// Upkeep met a full disk; not tried again before something was written.
     upkeep_refused: bool,
     /// Even a removal had no room: for the file that must be there before the last one goes.

@@ -387,6 +387,7 @@ fn start_moves_on_and_old_segments_go() {
     let slices = world.read(&log, bases[2] + 1, 1).unwrap();
     assert_eq!(slices.first_offset, bases[2] + 1);
     world.settle(&log);
+    world.executor.block_on(log.sweep(i64::MAX)).unwrap();
     let is_gone = |base: i64| !world.disk.paths().iter().any(|path| path.contains(&format!("{base:020}.")));
     assert!(is_gone(bases[0]) && is_gone(bases[1]) && !is_gone(bases[2]));
     // All of it: an empty segment says where the log goes on.

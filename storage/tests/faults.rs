@@ -136,6 +136,7 @@ fn segments_are_removed_from_a_full_disk() {
     assert_eq!(log.end_offset(), 40);
     log.delete_before(30, NOW_MS).unwrap();
     world.settle(&log);
+    world.executor.block_on(log.sweep(i64::MAX)).unwrap();
     assert!(world.disk.space().unwrap().free_bytes > 0);
     world.append(&log, &batch(1, 900, 0));
 }

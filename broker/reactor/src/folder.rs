@@ -5,6 +5,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Component, Path, PathBuf};
+use std::time::UNIX_EPOCH;
 
 use bytes::Bytes;
 use rustix::fs::FallocateFlags;
@@ -61,7 +62,9 @@ impl Folder {
                 Err(error) => return Err(error),
             };
             let name = entry.file_name().to_string_lossy().into_owned();
-            entries.push(Entry { name, is_dir: facts.is_dir(), bytes: facts.len() });
+            let since_epoch = facts.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
+            let modified_ms = i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX);
+            entries.push(Entry { name, is_dir: facts.is_dir(), bytes: facts.len(), modified_ms });
         }
         entries.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         Ok(entries)

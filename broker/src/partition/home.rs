@@ -24,6 +24,8 @@ pub(crate) struct Home {
     /// What is known of this core's logs here, by folder: at start from the catalogue, then as of the
     /// last checkpoint.
     pub(crate) known: RefCell<BTreeMap<String, catalogue::Entry>>,
+    /// The last stop was clean, so `known` told of every log that has a folder.
+    pub(crate) knows_all: Cell<bool>,
     /// Something in `known` is not in the catalogue's file.
     pub(crate) changed: Cell<bool>,
     /// Some log was read to find its end. Not to be done again if the broker is killed again at once.
@@ -49,6 +51,7 @@ impl Home {
             directory_id: *id,
             cache: cache.clone(),
             known: RefCell::default(),
+            knows_all: Cell::new(false),
             changed: Cell::new(false),
             recovered: Cell::new(false),
             sequence: Cell::new(0),

@@ -4,6 +4,7 @@ use cluster::metadata::{CompressionType, Image, TimestampType, TopicConfig};
 use protocol::records::compression::Codec;
 use protocol::records::produced::Rules;
 use storage::log::LogConfig;
+use storage::retention::Limits;
 
 use super::home::Home;
 use crate::config::Config;
@@ -36,6 +37,19 @@ impl TopicSettings {
             is_compacted: self.config.cleanup_compact,
             durability: home.durability,
             producer_expiry_ms: home.producer_expiry_ms,
+            file_delete_delay_ms: self.config.file_delete_delay_ms,
+        }
+    }
+
+    /// How much of a log is kept.
+    pub(crate) fn limits(&self) -> Limits {
+        if !self.config.cleanup_delete {
+            return Limits::default();
+        }
+        // Kafka: what is negative is no limit.
+        Limits {
+            ms: Some(self.config.retention_ms).filter(|ms| *ms >= 0),
+            bytes: u64::try_from(self.config.retention_bytes).ok(),
         }
     }
 }

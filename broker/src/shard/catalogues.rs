@@ -75,6 +75,7 @@ impl Shard {
             }
             let is_clean = stop.seal.is_some() && known.seal == stop.seal;
             home.sequence.set(known.next_sequence);
+            home.knows_all.set(is_clean);
             let moved = known.cores.iter().any(|core| *core as usize >= self.cores);
             for mut entry in known.entries.into_values() {
                 entry.is_clean &= is_clean;

@@ -25,6 +25,7 @@ pub(crate) fn start(shard: &Rc<Shard>) {
     every(shard, EXPIRE_EVERY, |shard| Box::pin(async move { expire_producers(&shard) }));
     every(shard, IDLE_EVERY, |shard| Box::pin(async move { close_idle(&shard) }));
     every(shard, STALLED_EVERY, |shard| Box::pin(async move { close_stalled(&shard) }));
+    super::retention::start(shard);
     every(shard, RECOVERED_EVERY, |shard| Box::pin(async move { checkpoint(&shard).await }));
 }
 

@@ -74,6 +74,13 @@ impl Shard {
         known.entry(id).or_insert_with(|| Rc::new(TopicSettings::of(image, &self.config, name))).clone()
     }
 
+    /// A topic's settings, if the image has it.
+    pub(crate) fn topic_settings(&self, id: Uuid) -> Option<Rc<TopicSettings>> {
+        let image = self.image.borrow();
+        let topic = image.topics.by_id(id)?;
+        Some(self.settings_of(&image, id, &topic.name))
+    }
+
     /// Where a partition's log is: where the catalogue or a folder says, else spread by its index.
     fn home_of(&self, dir: &LogDir) -> Rc<crate::partition::home::Home> {
         let folder = dir.folder();

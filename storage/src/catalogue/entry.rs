@@ -5,6 +5,7 @@ use rkyv::{Archive, Deserialize, Serialize};
 
 use crate::checkpoint::EpochStart;
 use crate::format::SEGMENT_BYTES_MAX;
+use crate::log::SegmentInfo;
 use crate::producers::{Producer, Producers, Sequence};
 
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
@@ -99,6 +100,18 @@ impl Entry {
         } else {
             None
         }
+    }
+
+    /// Its segments as [`crate::log::Log::segments`] would tell them.
+    pub fn segment_infos(&self) -> impl Iterator<Item = SegmentInfo> {
+        let last = self.segments.len().saturating_sub(1);
+        self.segments.iter().enumerate().map(move |(at, segment)| SegmentInfo {
+            base_offset: segment.base_offset,
+            next_offset: segment.next_offset,
+            bytes: segment.bytes,
+            max_timestamp: segment.max_timestamp,
+            is_active: at == last,
+        })
     }
 
     pub fn set_epochs(&mut self, epochs: &[EpochStart]) {

@@ -45,6 +45,8 @@ struct State {
     random: Random,
     /// Upper bound of the turns an operation takes, twice: before it happens and before it is known.
     turns: u64,
+    /// What every file says of when it was written: there is no clock in here.
+    modified_ms: i64,
     is_off: bool,
 }
 
@@ -72,6 +74,7 @@ impl MemoryDisk {
             capacity_blocks: DEFAULT_CAPACITY_BYTES / BLOCK_BYTES as u64,
             random: Random::new(seed),
             turns: 4,
+            modified_ms: 0,
             is_off: false,
         })
     }
@@ -137,6 +140,11 @@ impl MemoryDisk {
     /// From now on the disk holds so many bytes, counted in whole blocks.
     pub fn set_capacity(&self, bytes: u64) {
         self.state.borrow_mut().capacity_blocks = bytes / BLOCK_BYTES as u64;
+    }
+
+    /// From now on all files were last written to then.
+    pub fn set_modified_ms(&self, modified_ms: i64) {
+        self.state.borrow_mut().modified_ms = modified_ms;
     }
 
     /// Damages one bit where it lies, as decay does.
@@ -233,6 +241,7 @@ impl State {
             capacity_blocks: self.capacity_blocks,
             random,
             turns: self.turns,
+            modified_ms: self.modified_ms,
             is_off: false,
         }
     }
@@ -267,6 +276,7 @@ impl State {
             name: name.clone(),
             is_dir: self.tree.is_folder(*node),
             bytes: self.files.get(node).map_or(0, |content| content.seen.len),
+            modified_ms: self.modified_ms,
         };
         Ok(self.tree.names(folder).map(entry).collect())
     }

@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use protocol::ids::Uuid;
 
+use super::remove::Doomed;
 use super::{Log, State};
 use crate::Error;
 use crate::catalogue::{self, Entry, RecoveryPoint};
@@ -37,7 +38,7 @@ impl Log {
             // Kafka: the active segment goes too, and an empty one says where the log goes on.
             state.roll(offset, &config, now_ms);
         }
-        state.doom_segments();
+        state.doom_segments(now_ms);
         Ok(offset)
     }
 
@@ -58,21 +59,12 @@ impl Log {
             if let Some(fence) = log.fenced() {
                 return Err(fence);
             }
-            log.remove_doomed().await.inspect_err(|error| log.fence(error))?;
+            log.remove_all_doomed().await.inspect_err(|error| log.fence(error))?;
             log.leave_in_order().await.inspect_err(|error| log.fence(error))?;
             let entry = log.entry(true);
             log.fence(&Error::Fenced("the log was closed".to_owned()));
             Ok(entry)
         })
-    }
-
-    /// A clean entry does not tell of them.
-    async fn remove_doomed(&self) -> Result<(), Error> {
-        loop {
-            let next = self.state.borrow().doomed.front().copied();
-            let Some(base_offset) = next else { return Ok(()) };
-            self.remove_segment(base_offset).await?;
-        }
     }
 
     async fn leave_in_order(&self) -> Result<(), Error> {
@@ -205,14 +197,14 @@ impl Log {
 }
 
 impl State {
-    fn doom_segments(&mut self) {
+    fn doom_segments(&mut self, now_ms: i64) {
         let start_offset = self.start_offset;
         let count = self.segments.windows(2).take_while(|pair| pair[1].base_offset <= start_offset).count();
         self.first_open = self.first_open.saturating_sub(count);
         for segment in self.segments.drain(..count) {
             let has_file = segment.open.as_ref().is_none_or(|open| !matches!(open.on_disk, OnDisk::Nothing));
             if has_file {
-                self.doomed.push_back(segment.base_offset);
+                self.doomed.push_back(Doomed { base_offset: segment.base_offset, since_ms: now_ms });
             }
             let unsynced = segment.open.filter(|open| open.synced != open.durable);
             if let Some(file) = unsynced.and_then(|open| open.on_disk.file()) {

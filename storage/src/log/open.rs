@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use super::ahead::Ahead;
+use super::remove::Doomed;
 use super::waiting::Waiting;
 use super::{Log, LogConfig, LogDir, State, files};
 use crate::Error;
@@ -89,6 +90,7 @@ impl State {
             is_ending: false,
             doomed: VecDeque::new(),
             doomed_unsynced: Vec::new(),
+            aside: VecDeque::new(),
             upkeep_refused: false,
             removal_refused: false,
             readers: files::Readers::default(),
@@ -132,7 +134,7 @@ impl State {
             epochs: recovered.epochs,
             epochs_changed: true,
             has_folder: true,
-            doomed: recovered.doomed,
+            doomed: recovered.doomed.into_iter().map(Doomed::long_since).collect(),
             ..Self::begin(0, &LogConfig::default(), 0)
         };
         state.skip_sealed();

@@ -1,7 +1,6 @@
 //! Upkeep: what makes appends fast and openings short, and may wait: zeros ahead of the content, sealing what
 //! was rolled, index files, epochs, removing what was deleted.
 
-use std::io;
 use std::ops::Range;
 use std::rc::Rc;
 
@@ -25,7 +24,8 @@ enum Job {
     SaveAborted(i64),
     Seal(i64),
     SaveIndexes(i64),
-    Remove(i64),
+    /// Of segments that are no longer part of the log.
+    TakeNames,
     Sync,
 }
 
@@ -39,7 +39,7 @@ impl Job {
             | Self::SaveAborted(base_offset)
             | Self::Seal(base_offset)
             | Self::SaveIndexes(base_offset) => Some(*base_offset),
-            Self::SaveEpochs | Self::Remove(_) | Self::Sync => None,
+            Self::SaveEpochs | Self::TakeNames | Self::Sync => None,
         }
     }
 }
@@ -75,7 +75,7 @@ impl Log {
         loop {
             let job = self.state.borrow().next_job(&self.config());
             let Some(job) = job else { return };
-            let (segment, takes_room) = (job.segment(), !matches!(job, Job::Remove(_)));
+            let (segment, takes_room) = (job.segment(), !matches!(job, Job::TakeNames));
             let Err(error) = self.do_job(job).await else { continue };
             if segment.is_some_and(|base_offset| self.state.borrow().segment(base_offset).is_none()) {
                 // The log's start moved on meanwhile; that work was in vain.
@@ -100,7 +100,7 @@ impl Log {
             Job::SaveAborted(base_offset) => self.save_aborted(base_offset).await,
             Job::Seal(base_offset) => self.seal(base_offset).await,
             Job::SaveIndexes(base_offset) => self.save_indexes(base_offset).await,
-            Job::Remove(base_offset) => self.remove_segment(base_offset).await,
+            Job::TakeNames => self.take_names().await,
             Job::Sync => self.sync_written().await,
         }
     }
@@ -296,53 +296,6 @@ impl Log {
         write_atomically(&*self.disk, &path(SegmentFile::TimeIndex), times).await?;
         write_atomically(&*self.disk, &path(SegmentFile::OffsetIndex), offsets).await
     }
-
-    /// Removes the files of a segment that is no longer part of the log.
-    pub(super) async fn remove_segment(&self, base_offset: i64) -> Result<(), Error> {
-        self.keep_a_segment_on_disk().await?;
-        let folder = self.dir.folder();
-        let mut marked = Vec::new();
-        for file in [
-            SegmentFile::Log,
-            SegmentFile::OffsetIndex,
-            SegmentFile::TimeIndex,
-            SegmentFile::AbortedIndex,
-            SegmentFile::Snapshot,
-        ] {
-            let path = self.path(base_offset, file);
-            let aside = format!("{path}.deleted");
-            match self.disk.rename(&path, &aside).await {
-                Ok(()) => marked.push(aside),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(Error::io(&path, error)),
-            }
-        }
-        // Order: the oldest is gone for good before the next one goes, or a crash could leave a hole.
-        self.disk.sync_dir(&folder).await.map_err(|error| Error::io(&folder, error))?;
-        for path in marked {
-            self.disk.remove(&path).await.map_err(|error| Error::io(&path, error))?;
-        }
-        let mut state = self.state.borrow_mut();
-        if state.doomed.front() == Some(&base_offset) {
-            state.doomed.pop_front();
-        }
-        state.doomed_unsynced.retain(|(doomed, _)| *doomed != base_offset);
-        state.readers.forget(base_offset);
-        Ok(())
-    }
-
-    /// Where the log goes on must be on disk before the last segment that tells it goes. Everything before its
-    /// first segment is durable, as the creation of a file has to say.
-    async fn keep_a_segment_on_disk(&self) -> Result<(), Error> {
-        let to_create = {
-            let state = self.state.borrow();
-            if state.is_on_disk() { None } else { state.segments.first().map(|first| first.base_offset) }
-        };
-        match to_create {
-            Some(base_offset) => self.create(base_offset).await.map(drop),
-            None => Ok(()),
-        }
-    }
 }
 
 impl State {
@@ -351,8 +304,8 @@ impl State {
             return None;
         }
         let takes_room = if self.upkeep_refused { None } else { self.next_job_that_takes_room(config) };
-        let doomed = self.doomed.front().filter(|_| !self.removal_refused);
-        takes_room.or_else(|| doomed.map(|base_offset| Job::Remove(*base_offset)))
+        let has_doomed = !self.doomed.is_empty() && !self.removal_refused;
+        takes_room.or_else(|| has_doomed.then_some(Job::TakeNames))
     }
 
     fn next_job_that_takes_room(&self, config: &LogConfig) -> Option<Job> {
@@ -474,13 +427,13 @@ impl Indexes {
     }
 }
 
-/// The one upkeep that runs.
-struct Turn<'a> {
+/// The one upkeep that runs, or what must not run beside it.
+pub(super) struct Turn<'a> {
     log: &'a Log,
 }
 
 impl<'a> Turn<'a> {
-    fn begin(log: &'a Log) -> Self {
+    pub(super) fn begin(log: &'a Log) -> Self {
         log.state.borrow_mut().is_in_upkeep = true;
         Self { log }
     }

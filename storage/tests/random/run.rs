@@ -12,6 +12,7 @@ use storage::catalogue::Entry;
 use storage::disk::Disk;
 use storage::disk::memory::{ENOSPC, Fault, Operation, Random};
 use storage::log::{AppendError, Durability, Log, LogConfig, ReadOutcome, Slices};
+use storage::retention::Limits;
 
 use super::model::{Batch, Model, Sent};
 use super::world::{NOW_MS, World, base_offset, dir, of_producer, split, stamp, stamped};
@@ -91,7 +92,8 @@ impl Run {
             52..70 => self.run_a_while(),
             70..78 => self.read_somewhere(),
             78..80 => self.look_up_a_time(),
-            80..83 => self.move_start(),
+            80 => self.expire(),
+            81..83 => self.move_start(),
             83..86 => self.take_checkpoint(),
             86 => self.settle(),
             87 => self.world.cache.keep_nothing(),
@@ -348,6 +350,38 @@ impl Run {
         let (start, durable) = (self.log.start_offset(), self.log.durable_offset());
         let offset = start + self.random.below((durable - start) as u64 + 1) as i64;
         self.model.start = self.log.delete_before(offset, NOW_MS).unwrap();
+    }
+
+    /// Retention, with any limits.
+    fn expire(&mut self) {
+        self.collect();
+        if self.log.fenced().is_some() {
+            return;
+        }
+        let limits = Limits {
+            ms: self.random.one_in(2).then(|| self.random.below(200) as i64),
+            bytes: self.random.one_in(2).then(|| self.random.below(60_000)),
+        };
+        let now_ms = self.clock + self.random.below(100) as i64;
+        match self.world.executor.block_on(self.log.expire(limits, now_ms)) {
+            Ok(due) => {
+                assert_eq!(self.log.start_offset(), due.start_offset);
+                assert!(
+                    due.start_offset >= self.model.start && due.start_offset <= self.log.durable_offset()
+                );
+                self.model.start = due.start_offset;
+            }
+            Err(Error::Io { .. } | Error::Fenced(_)) if self.has_fault => {}
+            Err(error) => panic!("{error}"),
+        }
+        if let Some(sweep) = self.log.next_sweep_ms() {
+            let (log, now_ms) = (Rc::clone(&self.log), sweep - self.random.below(2) as i64);
+            self.world.executor.spawn(async move {
+                // What is left is removed by the next opening.
+                let _ = log.sweep(now_ms).await;
+            });
+        }
+        self.collect();
     }
 
     fn take_checkpoint(&mut self) {

@@ -155,7 +155,7 @@ fn folders_nest_rename_and_refuse_to_vanish_full() {
         assert_eq!(disk.remove("a-0").await.unwrap_err().kind(), io::ErrorKind::DirectoryNotEmpty);
         disk.rename("a-0", "b-0").await.unwrap();
         let entries = disk.list("b-0").await.unwrap();
-        assert_eq!(entries, [Entry { name: "1.log".into(), is_dir: false, bytes: 1 }]);
+        assert_eq!(entries, [Entry { name: "1.log".into(), is_dir: false, bytes: 1, modified_ms: 0 }]);
         assert_eq!(
             disk.open("a-0/1.log", Mode::Buffered).await.err().unwrap().kind(),
             io::ErrorKind::NotFound
