@@ -3,6 +3,7 @@
 //! A producer numbers its records by partition without gaps, so that a set of a few ranges says all of what was acknowledged or
 //! seen, however many records there were.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 
@@ -228,9 +229,52 @@ impl Ledger {
         self.excused.len()
     }
 
+    /// Takes in what another member of the group saw; returns how many of these records were seen here already.
+    fn join(&mut self, other: Self) -> u64 {
+        let mut again = 0;
+        for (stream, place) in other.places {
+            let theirs = &other.seen[place];
+            let next = self.seen.len();
+            let place = *self.places.entry(stream).or_insert(next);
+            if place == next {
+                self.seen.push(Numbers::default());
+            }
+            let ours = &mut self.seen[place];
+            let both = ours.count() + theirs.count();
+            ours.extend(theirs);
+            let twice = both - ours.count();
+            self.slots[stream.slot as usize].duplicated += twice;
+            again += twice;
+        }
+        for (ours, theirs) in self.slots.iter_mut().zip(other.slots) {
+            ours.duplicated += theirs.duplicated;
+            ours.reordered += theirs.reordered;
+            ours.corrupted += theirs.corrupted;
+        }
+        self.excused.extend(other.excused);
+        self.delivered += other.delivered - again;
+        again
+    }
+
     fn seen(&self, stream: Stream) -> Option<&Numbers> {
         self.places.get(&stream).map(|place| &self.seen[*place])
     }
+}
+
+/// One ledger for each consumer that reads everything, and for each group. What several members of a group saw is counted as
+/// duplicated, and returned: it was taken for a first delivery by each of them.
+pub(crate) fn by_group(ledgers: Vec<(Option<usize>, Ledger)>) -> (Vec<Ledger>, u64) {
+    let mut groups: BTreeMap<usize, Ledger> = BTreeMap::new();
+    let (mut alone, mut again) = (Vec::new(), 0);
+    for (group, ledger) in ledgers {
+        match group.map(|group| groups.entry(group)) {
+            None => alone.push(ledger),
+            Some(Entry::Vacant(place)) => drop(place.insert(ledger)),
+            Some(Entry::Occupied(mut first)) => again += first.get_mut().join(ledger),
+        }
+    }
+    alone.extend(groups.into_values());
+    (alone, again)
 }
 
 /// What was found in one partition.

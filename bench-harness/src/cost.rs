@@ -54,6 +54,12 @@ impl Watch {
     }
 }
 
+/// Memory that a process has now; None if there is no such process.
+pub(crate) fn resident_bytes(pid: u32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    Some(field(&status, "VmRSS:")? << 10)
+}
+
 /// Of a record's value, on average.
 fn record_bytes(accounts: &Accounts) -> f64 {
     match accounts.measured_acked {

@@ -17,6 +17,7 @@ use crate::stop::Stop;
 use crate::workload::Workload;
 
 mod conduct;
+mod group;
 mod outcome;
 mod plan;
 mod reader;
@@ -105,6 +106,10 @@ fn prepare(plan: &mut Plan, admin: &mut Admin) -> Result<(), LoadError> {
     let leaders = admin.wait_for_leaders(&plan.topics, CREATE_PATIENCE)?;
     // Leaders that do not know yet that they lead would refuse the first records, and put them out of order.
     admin.retry(CREATE_PATIENCE, |admin| admin.offsets(&plan.topics, Bound::Latest))?;
+    if let Some(protocol) = plan.workload.consume.group {
+        let topic_ids = admin.topic_ids(&plan.topics)?;
+        plan.make_groups(protocol, &topic_ids);
+    }
     let produce = &plan.workload.produce;
     if produce.idempotent {
         for _ in 0..produce.producers {
@@ -116,10 +121,11 @@ fn prepare(plan: &mut Plan, admin: &mut Admin) -> Result<(), LoadError> {
     nodes.sort_unstable();
     nodes.dedup();
     let clients = u64::from(produce.producers) + u64::from(plan.workload.consume.consumers);
-    allow_files(clients * nodes.len() as u64 + FILES_BESIDE)
+    let to_coordinators = if plan.groups.is_empty() { 0 } else { u64::from(plan.workload.consume.consumers) };
+    allow_files(clients * nodes.len() as u64 + to_coordinators + FILES_BESIDE)
 }
 
-fn allow_files(needed: u64) -> Result<(), LoadError> {
+pub(crate) fn allow_files(needed: u64) -> Result<(), LoadError> {
     let limit = getrlimit(Resource::Nofile);
     if limit.current.is_none_or(|current| current >= needed) {
         return Ok(());

@@ -13,6 +13,7 @@ mod cost;
 mod doctor;
 mod failure;
 mod figure;
+mod groups;
 mod keyspace;
 mod latency;
 mod live;
@@ -57,6 +58,8 @@ enum Command {
     Compare(compare::Args),
     /// Latency against rate, up to what a target can take
     Sweep(sweep::Args),
+    /// Coordinators of groups: heartbeats, commits, and groups that form anew
+    Groups(groups::Args),
     /// Time to serve: when empty, and after a kill with much on disk
     Recovery(recovery::Args),
     /// The physical limit: bare io_uring on disk and network
@@ -83,12 +86,13 @@ fn main() -> ExitCode {
 }
 
 fn run(command: Command) -> Result<(), Failure> {
-    if matches!(command, Command::Compare(_) | Command::Sweep(_) | Command::Run(_)) {
+    if matches!(command, Command::Compare(_) | Command::Sweep(_) | Command::Groups(_) | Command::Run(_)) {
         stop::listen().map_err(|error| Failure::failed(format!("no signals can be caught: {error}")))?;
     }
     match command {
         Command::Compare(args) => compare::main(&args),
         Command::Sweep(args) => sweep::main(&args),
+        Command::Groups(args) => groups::main(args),
         Command::Recovery(args) => recovery::main(&args),
         Command::Raw(args) => raw::main(args),
         Command::Target(args) => target::main(args),

@@ -1,5 +1,8 @@
 //! Numbers that look random and are the same for the same seed, on every machine and in every version.
 
+use protocol::ids::Uuid;
+use rustix::rand::{GetRandomFlags, getrandom};
+
 /// SplitMix64: one addition and a mix; passes what statistics ask of a load's arrivals, keys and contents.
 #[derive(Clone, Debug)]
 pub(crate) struct Random {
@@ -44,6 +47,13 @@ impl Random {
             chunk.copy_from_slice(&bits[..chunk.len()]);
         }
     }
+}
+
+/// An id that nobody else has. This one is different each time.
+pub(crate) fn new_id() -> Uuid {
+    let mut bytes = [0; 16];
+    getrandom(&mut bytes, GetRandomFlags::empty()).expect("the kernel has random bytes");
+    Uuid::from_random(bytes)
 }
 
 #[cfg(test)]

@@ -48,11 +48,11 @@ enum Document {
     Run(Box<Run>),
     Probe(Box<Probe>),
     Recovery(Box<Recovery>),
-    /// What `compare` and `sweep` made of runs, which have files of their own.
+    /// What `compare` and `sweep` made of runs, which have files of their own; or of groups, without records.
     Summary,
 }
 
-const SUMMARIES: &[&str] = &["comparison", "sweep"];
+const SUMMARIES: &[&str] = &["comparison", "sweep", "groups"];
 
 impl Document {
     fn read(name: &str, text: &str) -> Result<Self, String> {

@@ -8,6 +8,7 @@ pub(crate) mod list;
 
 use serde::{Deserialize, Serialize};
 
+use crate::client::group::Protocol;
 pub(crate) use file::load;
 
 /// One workload.
@@ -112,6 +113,12 @@ pub(crate) enum Arrivals {
 pub(crate) struct Consume {
     /// Each reads all partitions if not in a group; 0 for a workload that only writes.
     pub(crate) consumers: u32,
+    /// How consumers share the partitions. None: they do not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) group: Option<Protocol>,
+    /// Consumers are members of so many groups, in turns; each group reads everything.
+    pub(crate) groups: u32,
+    pub(crate) commit_interval_ms: f64,
     pub(crate) from: From,
     /// Written before consumers begin and before anything is measured, as fast as they are taken: what a consumer from
     /// the beginning has to catch up with. They are accounted for, but have no latency.
@@ -161,7 +168,16 @@ impl Default for Produce {
 
 impl Default for Consume {
     fn default() -> Self {
-        Self { consumers: 1, from: From::End, backlog_records: 0, min_bytes: 1, max_wait_ms: 500 }
+        Self {
+            consumers: 1,
+            group: None,
+            groups: 1,
+            commit_interval_ms: 5_000.0,
+            from: From::End,
+            backlog_records: 0,
+            min_bytes: 1,
+            max_wait_ms: 500,
+        }
     }
 }
 

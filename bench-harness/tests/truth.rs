@@ -408,7 +408,7 @@ fn what_cannot_be_is_refused_with_a_reason() {
         ("no-rate", "[topics]\n[records]\n[produce]\n", &[][..], 2, "rate"),
         ("small", "[topics]\n[records]\nbytes = 10\n[produce]\nrate = 1\n", &[], 2, "36"),
         ("unknown-key", "[topics]\n[records]\n[produce]\nspeed = 1\n", &[], 2, "speed"),
-        ("group", "[topics]\n[records]\n[produce]\nrate = 1\n[consume]\ngroup = \"g\"\n", &[], 2, "group"),
+        ("group", "[topics]\n[records]\n[produce]\nrate = 1\n[consume]\ngroup = \"g\"\n", &[], 2, "classic"),
         ("nowhere", "[topics]\n[records]\n[produce]\nrate = 1\n", &[], 1, "cannot reach 127.0.0.1:1"),
     ] {
         let run = run(name, nowhere, workload, arguments);

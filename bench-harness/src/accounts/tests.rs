@@ -169,3 +169,27 @@ fn what_was_delivered_and_never_acknowledged_is_no_fault() {
     acknowledged.add(Stream { slot: 0, producer: 0 }, &numbers(0..3));
     assert!(judge(&acknowledged, &[ledger], &[]).is_empty());
 }
+
+#[test]
+fn members_of_a_group_are_one_consumer_and_what_two_of_them_saw_is_duplicated() {
+    let (mut first, mut second, alone) = (Ledger::new(RUN, 2), Ledger::new(RUN, 2), Ledger::new(RUN, 2));
+    for sequence in 0..60 {
+        first.deliver(0, Some(&stamp(0, 0, sequence)));
+    }
+    for sequence in 50..100 {
+        second.deliver(0, Some(&stamp(0, 0, sequence)));
+    }
+    for sequence in 0..10 {
+        second.deliver(1, Some(&stamp(1, 0, sequence)));
+    }
+    let (ledgers, again) = by_group(vec![(Some(0), first), (None, alone), (Some(0), second)]);
+    assert_eq!((ledgers.len(), again), (2, 10));
+    let group = &ledgers[1];
+    assert_eq!((group.delivered, group.slots[0].duplicated, group.slots[1].duplicated), (110, 10, 0));
+    let mut acknowledged = Acknowledged::default();
+    let mut sent = Numbers::default();
+    sent.insert_range(0, 101);
+    acknowledged.add(Stream { slot: 0, producer: 0 }, &sent);
+    let verdicts = judge(&acknowledged, &ledgers[1..], &[]);
+    assert_eq!((verdicts[&0].lost, verdicts[&0].duplicated), (1, 10));
+}

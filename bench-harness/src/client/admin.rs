@@ -5,14 +5,15 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use protocol::error_code::ErrorCode;
+use protocol::ids::Uuid;
 use protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
 use protocol::messages::delete_topics_request::DeleteTopicState;
 use protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use protocol::messages::metadata_request::MetadataRequestTopic;
 use protocol::messages::{
     CreateTopicsRequest, CreateTopicsResponse, DeleteTopicsRequest, DeleteTopicsResponse,
-    InitProducerIdRequest, InitProducerIdResponse, ListOffsetsRequest, ListOffsetsResponse, Message,
-    MetadataRequest, MetadataResponse,
+    FindCoordinatorRequest, FindCoordinatorResponse, InitProducerIdRequest, InitProducerIdResponse,
+    ListOffsetsRequest, ListOffsetsResponse, Message, MetadataRequest, MetadataResponse,
 };
 
 use super::connection::{Connection, Served};
@@ -21,6 +22,8 @@ use super::error::ClientError;
 const KAFKA_PORT: u16 = 9092;
 const PAUSE: Duration = Duration::from_millis(50);
 const NEWEST: i16 = i16::MAX;
+/// What coordinators are asked for.
+const GROUPS: i8 = 0;
 /// From 6 on topics may be named by id alone, and are named in another field.
 const DELETE_TOPICS_MAX: i16 = 5;
 
@@ -62,7 +65,7 @@ impl TopicSet {
         (slot % self.partitions) as i32
     }
 
-    fn slot(&self, topic: usize, partition: i32) -> Option<usize> {
+    pub(crate) fn slot(&self, topic: usize, partition: i32) -> Option<usize> {
         let partition = u32::try_from(partition).ok().filter(|partition| *partition < self.partitions)?;
         Some(topic * self.partitions as usize + partition as usize)
     }
@@ -252,6 +255,44 @@ impl Admin {
             }
         }
         Ok(leaders)
+    }
+
+    /// Beside the topics' names.
+    pub(crate) fn topic_ids(&mut self, topics: &TopicSet) -> Result<Vec<Uuid>, ClientError> {
+        let answer = self.metadata(&topics.names)?;
+        let places = topics.places();
+        let mut ids = vec![Uuid::ZERO; topics.names.len()];
+        for topic in answer.topics {
+            if let Some(&place) = topic.name.as_deref().and_then(|name| places.get(name)) {
+                ids[place] = topic.topic_id;
+            }
+        }
+        Ok(ids)
+    }
+
+    /// The nodes that coordinate these groups, in their order.
+    pub(crate) fn coordinators(&mut self, groups: &[String]) -> Result<Vec<i32>, ClientError> {
+        let request = FindCoordinatorRequest {
+            key_type: GROUPS,
+            coordinator_keys: groups.to_vec(),
+            ..Default::default()
+        };
+        let answer: FindCoordinatorResponse = self.ask(To::Any, &request, NEWEST)?;
+        let mut nodes = HashMap::new();
+        for row in answer.coordinators {
+            let what = || format!("nobody coordinates group {}", row.key);
+            ClientError::check(row.error_code, row.error_message, what)?;
+            self.nodes.insert(row.node_id, address_of(&row.host, row.port));
+            nodes.insert(row.key, row.node_id);
+        }
+        let node_of = |group: &String| {
+            nodes.get(group).copied().ok_or_else(|| ClientError::Refused {
+                what: format!("nobody coordinates group {group}"),
+                code: ErrorCode::COORDINATOR_NOT_AVAILABLE,
+                message: None,
+            })
+        };
+        groups.iter().map(node_of).collect()
     }
 
     pub(crate) fn wait_for_leaders(

@@ -23,6 +23,11 @@ pub(crate) enum Errand {
         ticket: u64,
         node: i32,
     },
+    /// Opens a connection to whoever coordinates a group.
+    Coordinate {
+        ticket: u64,
+        group: String,
+    },
     Bounds {
         ticket: u64,
     },
@@ -100,6 +105,10 @@ fn run(mut admin: Admin, topics: &TopicSet, inbox: &Receiver<Errand>, outbox: &S
             },
             Errand::Dial { ticket, node } => {
                 News::Dialed { ticket, call: dial(&mut admin, &mut nodes, node) }
+            }
+            Errand::Coordinate { ticket, group } => {
+                let node = admin.coordinators(&[group]).map(|nodes| nodes[0]);
+                News::Dialed { ticket, call: node.and_then(|node| dial(&mut admin, &mut nodes, node)) }
             }
             Errand::Bounds { ticket } => {
                 let earliest = admin.offsets(topics, Bound::Earliest);

@@ -122,7 +122,8 @@ fn start_readers(
     };
     let start = |index: u32| {
         let (plan, signals, out) = (Arc::clone(plan), Arc::clone(signals), out.clone());
-        let consumers = (0..consume.consumers).filter(|id| id % plan.reader_threads == index).count();
+        let ids = (0..consume.consumers).filter(|id| id % plan.reader_threads == index);
+        let consumers = ids.map(|id| plan.group_of(id)).collect();
         let thread = (plan.sender_threads + index) as usize;
         spawn(format!("reader-{index}"), signals, move |signals| {
             Reader::new(plan, signals, consumers, begin, thread, Some(out)).map(Reader::run)
@@ -307,6 +308,8 @@ impl Stage<'_> {
             is_read &= report.is_complete;
             ledgers.extend(report.ledgers);
         }
+        let (ledgers, again) = accounts::by_group(ledgers);
+        totals.delivered -= again;
         let overtaken = ledgers.iter().map(Ledger::excused).sum();
         let mut others = Vec::new();
         if self.plan.verify && !self.options.stop.is_set() {
@@ -366,10 +369,10 @@ impl Stage<'_> {
         signals.start(Times { begin_ns: now_ns, measure_ns: i64::MAX - 1 }, now_ns, deadline_ns);
         let plan = Arc::clone(&self.plan);
         let audit = spawn("audit".to_owned(), signals, move |signals| {
-            Reader::new(plan, signals, 1, Begin::AtOnce, 0, None).map(Reader::run)
+            Reader::new(plan, signals, vec![None], Begin::AtOnce, 0, None).map(Reader::run)
         })?;
         let report = join(vec![audit])?.remove(0);
-        Ok((report.ledgers, report.is_complete))
+        Ok((accounts::by_group(report.ledgers).0, report.is_complete))
     }
 }
 

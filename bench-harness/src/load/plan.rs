@@ -1,12 +1,16 @@
 //! A workload turned into what threads can do, or refused with a reason.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use protocol::ids::Uuid;
 use protocol::records::compression::Codec;
 
+use super::group::Group;
 use super::{LoadError, Options};
 use crate::client::admin::TopicSet;
 use crate::client::batch::Identity;
+use crate::client::group::{Protocol, SESSION_TIMEOUT_MS, Terms};
 use crate::clock;
 use crate::keyspace::KEY_BYTES;
 use crate::random::Random;
@@ -30,6 +34,9 @@ pub(crate) struct Plan {
     pub(crate) linger_ns: i64,
     pub(crate) sender_threads: u32,
     pub(crate) reader_threads: u32,
+    /// That consumers are members of, in turns; none if each reads everything.
+    pub(crate) groups: Vec<Arc<Group>>,
+    pub(crate) commit_interval_ns: i64,
     /// For each producer, if they are idempotent.
     pub(crate) identities: Vec<Identity>,
     pub(crate) patience: Duration,
@@ -62,11 +69,35 @@ impl Plan {
             linger_ns: clock::from_seconds(workload.produce.linger_ms / 1e3),
             sender_threads: threads.min(workload.produce.producers),
             reader_threads: threads.min(workload.consume.consumers),
+            groups: Vec::new(),
+            commit_interval_ns: clock::from_seconds(workload.consume.commit_interval_ms / 1e3),
             identities: Vec::new(),
             patience: options.patience.unwrap_or(if options.verify { PATIENCE_VERIFYING } else { PATIENCE }),
             drain: if options.verify { PATIENCE_VERIFYING } else { DRAIN },
             verify: options.verify,
         })
+    }
+
+    /// Makes the groups of the workload, of which each has as many members as any other, or one less.
+    pub(crate) fn make_groups(&mut self, protocol: Protocol, topic_ids: &[Uuid]) {
+        let (consumers, groups) = (self.workload.consume.consumers, self.workload.consume.groups);
+        let group = |number: u32| {
+            let terms = Terms {
+                group: format!("bench-{:08x}-{number}", self.run),
+                protocol,
+                topics: self.topics.clone(),
+                topic_ids: topic_ids.to_vec(),
+                session_timeout_ms: SESSION_TIMEOUT_MS,
+            };
+            let size = (0..consumers).filter(|id| id % groups == number).count();
+            Arc::new(Group::new(number as usize, terms, size))
+        };
+        self.groups = (0..groups).map(group).collect();
+    }
+
+    pub(crate) fn group_of(&self, consumer: u32) -> Option<Arc<Group>> {
+        let number = consumer.checked_rem(self.groups.len() as u32)?;
+        Some(Arc::clone(&self.groups[number as usize]))
     }
 
     pub(crate) fn value_bytes(&self) -> usize {

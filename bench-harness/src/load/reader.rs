@@ -13,6 +13,8 @@ use protocol::records::batch::{BatchView, batches};
 use protocol::records::compression::Decompressor;
 use protocol::records::record::records;
 
+use self::membership::Membership;
+use super::group::Group;
 use super::plan::Plan;
 use super::signals::Signals;
 use super::tally::{Counts, Measured, Side, Tally, Tick};
@@ -25,6 +27,10 @@ use crate::client::scout::{Call, Errand, News, Scout};
 use crate::clock::{self, NS_PER_MS, NS_PER_S};
 use crate::payload::Stamp;
 
+mod membership;
+
+/// In place of a line's number, for the connection to a group's coordinator.
+const GROUP_LINE: usize = u32::MAX as usize;
 const LOOK_UP_NS: i64 = 50 * NS_PER_MS;
 const NEWS_NS: i64 = 2 * NS_PER_MS;
 const PAUSE_NS: i64 = 100 * NS_PER_MS;
@@ -62,6 +68,7 @@ pub(crate) struct Reader {
     tally: Tally,
     is_reported: bool,
     down_since_ns: Option<i64>,
+    since_ns: i64,
     /// What is ready now came no earlier.
     came_ns: i64,
     now_ns: i64,
@@ -69,6 +76,8 @@ pub(crate) struct Reader {
 
 struct Consumer {
     ledger: Ledger,
+    /// None: it reads everything.
+    membership: Option<Membership>,
     /// Where each slot is read next.
     offsets: Vec<i64>,
     /// How many records of each slot the broker had left when it last answered.
@@ -106,7 +115,8 @@ enum State {
 
 #[derive(Debug)]
 pub(crate) struct ReaderReport {
-    pub(crate) ledgers: Vec<Ledger>,
+    /// With the number of the group, for one of many in a group.
+    pub(crate) ledgers: Vec<(Option<usize>, Ledger)>,
     pub(crate) totals: Counts,
     pub(crate) measured: Measured,
     /// All was read up to the ends.
@@ -118,21 +128,23 @@ impl Reader {
     pub(crate) fn new(
         plan: Arc<Plan>,
         signals: Arc<Signals>,
-        consumers: usize,
+        consumers: Vec<Option<Arc<Group>>>,
         begin: Begin,
         thread: usize,
         ticks: Option<mpsc::Sender<Tick>>,
     ) -> std::io::Result<Self> {
         let slots = plan.topics.slots();
-        let consumer = |_| Consumer {
+        let now_ns = clock::now_ns();
+        let consumer = |group: Option<Arc<Group>>| Consumer {
             ledger: Ledger::new(plan.run, slots),
+            membership: group.map(|group| Membership::new(group, now_ns)),
             offsets: vec![0; slots as usize],
             behind: vec![0; slots as usize],
             lines: Vec::new(),
             is_done: false,
         };
         Ok(Self {
-            consumers: (0..consumers).map(consumer).collect(),
+            consumers: consumers.into_iter().map(consumer).collect(),
             begin,
             leaders: vec![None; slots as usize],
             poller: Poller::new()?,
@@ -145,8 +157,9 @@ impl Reader {
             tally: Tally::new(thread, Side::Reader, Arc::clone(&signals), ticks),
             is_reported: false,
             down_since_ns: None,
-            came_ns: clock::now_ns(),
-            now_ns: clock::now_ns(),
+            since_ns: now_ns,
+            came_ns: now_ns,
+            now_ns,
             plan,
             signals,
         })
@@ -157,13 +170,18 @@ impl Reader {
         while !self.is_over() {
             self.tell_time();
             self.take_news();
+            self.look_after_members();
             self.fetch_all();
             if let Err(error) = self.rest(&mut ready) {
                 self.signals.fail(|| format!("the generator cannot wait for its sockets: {error}"));
                 break;
             }
             for readiness in &ready {
-                let (at, line) = ((readiness.token >> 32) as usize, readiness.token as u32 as usize);
+                let (at, line) = place(readiness.token);
+                if line == GROUP_LINE {
+                    self.hear_coordinator(at);
+                    continue;
+                }
                 if readiness.can_write {
                     self.flush(at, line);
                 }
@@ -172,10 +190,11 @@ impl Reader {
                 }
             }
         }
+        self.leave_groups();
         self.tally.finish();
         ReaderReport {
             is_complete: self.consumers.iter().all(|consumer| consumer.is_done),
-            ledgers: self.consumers.into_iter().map(|consumer| consumer.ledger).collect(),
+            ledgers: self.consumers.into_iter().map(Consumer::into_ledger).collect(),
             totals: self.tally.totals,
             measured: self.tally.measured,
         }
@@ -203,7 +222,7 @@ impl Reader {
     fn is_over(&mut self) -> bool {
         if let Some(ends) = self.signals.ends() {
             for consumer in self.consumers.iter_mut().filter(|consumer| !consumer.is_done) {
-                consumer.is_done = consumer.offsets.iter().zip(ends).all(|(offset, end)| offset >= end);
+                consumer.is_done = consumer.has_read_up_to(ends);
             }
             if self.consumers.iter().all(|consumer| consumer.is_done) {
                 return true;
@@ -223,7 +242,7 @@ impl Reader {
         let look_up_ns = if self.scout.out > 0 { NEWS_NS } else { LOOK_UP_NS };
         let wake_ns = (self.now_ns + look_up_ns).min(self.tally.turns_at_ns());
         let redial_ns = self.redials.front().map_or(i64::MAX, |first| first.0);
-        wake_ns.min(redial_ns)
+        wake_ns.min(redial_ns).min(self.members_due_ns())
     }
 
     fn take_news(&mut self) {
@@ -248,7 +267,7 @@ impl Reader {
         }
         if self.is_connected() {
             self.down_since_ns = None;
-            if !self.is_reported {
+            if !self.is_reported && self.are_members_ready() {
                 self.is_reported = true;
                 self.signals.report_ready();
             }
@@ -264,7 +283,9 @@ impl Reader {
 
     fn is_connected(&self) -> bool {
         let mut lines = self.consumers.iter().flat_map(|consumer| &consumer.lines);
-        self.leaders.iter().all(Option::is_some)
+        let mut members = self.consumers.iter().filter_map(|consumer| consumer.membership.as_ref());
+        members.all(Membership::is_up)
+            && self.leaders.iter().all(Option::is_some)
             && lines.all(|line| matches!(line.state, State::Up(_)) || line.slots.is_empty())
     }
 
@@ -288,7 +309,9 @@ impl Reader {
             }
             News::Dialed { ticket, call } => {
                 let (at, line) = place(ticket);
-                if self.connect(at, line, call).is_err() {
+                if line == GROUP_LINE {
+                    self.connect_member(at, call);
+                } else if self.connect(at, line, call).is_err() {
                     self.consumers[at].lines[line].state = State::Down;
                     self.redials.push_back((self.now_ns + PAUSE_NS, ticket));
                 }
@@ -317,27 +340,34 @@ impl Reader {
     /// Partitions have other leaders.
     fn follow(&mut self, leaders: Vec<Option<i32>>) {
         self.leaders = leaders;
-        for (at, consumer) in self.consumers.iter_mut().enumerate() {
-            for line in &mut consumer.lines {
-                line.slots.clear();
-                line.changed.clear();
-                line.strayed.clear();
-                line.resumes_ns = self.now_ns;
-                line.session = Session::NEW;
+        (0..self.consumers.len()).for_each(|at| self.share_out(at));
+    }
+
+    /// Which connection of a consumer reads which slots.
+    fn share_out(&mut self, at: usize) {
+        let Consumer { membership, lines, .. } = &mut self.consumers[at];
+        for line in &mut *lines {
+            line.slots.clear();
+            line.changed.clear();
+            line.strayed.clear();
+            line.resumes_ns = self.now_ns;
+            line.session = Session::NEW;
+        }
+        for (slot, leader) in self.leaders.iter().enumerate() {
+            let Some(node) = *leader else { continue };
+            if membership.as_ref().is_some_and(|it| !it.reads(slot as u32)) {
+                continue;
             }
-            for (slot, leader) in self.leaders.iter().enumerate() {
-                let Some(node) = *leader else { continue };
-                let known = consumer.lines.iter().position(|line| line.node == node);
-                let line = known.unwrap_or_else(|| {
-                    consumer.lines.push(Line::new(node));
-                    consumer.lines.len() - 1
-                });
-                consumer.lines[line].slots.push(slot as u32);
-            }
-            for (place, line) in consumer.lines.iter().enumerate() {
-                if matches!(line.state, State::Down) {
-                    self.redials.push_front((self.now_ns, token(at, place)));
-                }
+            let known = lines.iter().position(|line| line.node == node);
+            let line = known.unwrap_or_else(|| {
+                lines.push(Line::new(node));
+                lines.len() - 1
+            });
+            lines[line].slots.push(slot as u32);
+        }
+        for (place, line) in lines.iter().enumerate() {
+            if matches!(line.state, State::Down) {
+                self.redials.push_front((self.now_ns, token(at, place)));
             }
         }
     }
@@ -453,7 +483,7 @@ impl Reader {
 
     /// Takes in the next answer, if all of it is there.
     fn absorb_next(&mut self, at: usize, line: usize) -> Result<bool, String> {
-        let Consumer { ledger, offsets, behind, lines, .. } = &mut self.consumers[at];
+        let Consumer { ledger, membership, offsets, behind, lines, .. } = &mut self.consumers[at];
         let it = &mut lines[line];
         let State::Up(link) = &mut it.state else { return Ok(false) };
         let Some(frame) = link.next_frame().map_err(|error| error.to_string())? else { return Ok(false) };
@@ -487,6 +517,10 @@ impl Reader {
                     continue;
                 }
                 let slot = first + partition.index as u32;
+                // It may be another's since it was asked for.
+                if it.slots.binary_search(&slot).is_err() {
+                    continue;
+                }
                 match partition.error_code {
                     ErrorCode::NONE => {}
                     ErrorCode::OFFSET_OUT_OF_RANGE => it.strayed.push(slot),
@@ -498,6 +532,9 @@ impl Reader {
                 intake.take(partition.records.unwrap_or_default(), &mut self.decompressor);
                 if *offset != before {
                     it.changed.push(slot);
+                    if let Some(membership) = membership {
+                        membership.group.has_read(slot, *offset);
+                    }
                 }
                 let left = (partition.high_watermark - *offset).max(0);
                 self.tally.left_behind += left - mem::replace(&mut behind[slot as usize], left);
@@ -605,6 +642,20 @@ impl Intake<'_> {
                 Err(_) => self.ledger.corrupted(self.slot, 1),
             }
         }
+    }
+}
+
+impl Consumer {
+    /// Whoever of the group did it.
+    fn has_read_up_to(&self, ends: &[i64]) -> bool {
+        match &self.membership {
+            Some(membership) => membership.group.has_read_up_to(ends),
+            None => self.offsets.iter().zip(ends).all(|(offset, end)| offset >= end),
+        }
+    }
+
+    fn into_ledger(self) -> (Option<usize>, Ledger) {
+        (self.membership.map(|membership| membership.group.number), self.ledger)
     }
 }
 

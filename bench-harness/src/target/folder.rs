@@ -1,9 +1,11 @@
 //! A folder that this program made for a target, and may therefore delete.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::random;
 
 /// A folder that was not there before. Stays until it is wiped.
 #[derive(Debug)]
@@ -21,7 +23,7 @@ impl Folder {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let path = fs::canonicalize(parent)?.join(format!("{name}-{}-{number}", std::process::id()));
         fs::create_dir(&path)?;
-        let mark = format!("{}\n{}\n", MARK_TEXT, random_id()?);
+        let mark = format!("{}\n{}\n", MARK_TEXT, random::new_id());
         let mut file = File::options().write(true).create_new(true).open(path.join(MARK))?;
         file.write_all(mark.as_bytes())?;
         Ok(Self { path, mark })
@@ -42,15 +44,6 @@ impl Folder {
         }
         fs::remove_dir_all(&self.path)
     }
-}
-
-/// 16 random bytes as Kafka writes an id, never with a dash in front.
-pub(crate) fn random_id() -> io::Result<String> {
-    let mut bytes = [0; 16];
-    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
-    // Kafka: a leading dash would look like an option to its tools.
-    bytes[0] &= 0x7f;
-    Ok(protocol::ids::Uuid(bytes).to_string())
 }
 
 const MARK: &str = ".millstream-bench";
@@ -100,7 +93,7 @@ mod tests {
 
     #[test]
     fn ids_are_random_and_never_look_like_an_option() {
-        let ids: Vec<String> = (0..100).map(|_| random_id().unwrap()).collect();
+        let ids: Vec<String> = (0..100).map(|_| random::new_id().to_string()).collect();
         assert!(ids.iter().all(|id| id.len() == 22 && !id.starts_with('-')));
         assert!(ids[0] != ids[1]);
     }

@@ -14,11 +14,12 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::file::{Start, filled};
-use super::folder::{Folder, random_id};
+use super::folder::Folder;
 use super::limits::{Applied, Limits, spawn_under};
 use super::wire::Wire;
 use super::{Place, Target, jars};
 use crate::failure::Failure;
+use crate::random;
 use crate::result::TargetFacts;
 use crate::stop;
 
@@ -92,7 +93,7 @@ impl Running {
             ("address", format!("{}:{port}", Ipv4Addr::LOCALHOST)),
             ("command", command.display().to_string()),
             ("jars", jars.unwrap_or_default().display().to_string()),
-            ("uuid", random_id().map_err(failed)?),
+            ("uuid", random::new_id().to_string()),
             ("durability", durability.to_owned()),
         ]);
         self.facts.bootstrap.clone_from(&words["address"]);
@@ -379,7 +380,7 @@ fn is_executable(path: &Path) -> bool {
 /// A port that is free, as is the one above it, and that the kernel gives to no outgoing connection meanwhile.
 fn free_port() -> io::Result<u16> {
     let mut seed = u64::from(std::process::id());
-    for byte in random_id()?.bytes() {
+    for byte in random::new_id().0 {
         seed = seed.wrapping_mul(31).wrapping_add(u64::from(byte));
     }
     for attempt in 0..PORT_ATTEMPTS {

@@ -55,7 +55,7 @@ pub(crate) fn scratch(name: &str) -> PathBuf {
 }
 
 fn random() -> String {
-    folder::random_id().unwrap()
+    crate::random::new_id().to_string()
 }
 
 fn place(scratch: &Path) -> Place {

@@ -168,6 +168,15 @@ impl Workload {
         found.unless(consume.consumers <= CLIENTS_MAX, &["consume", "consumers"], || {
             format!("{} consumers: {CLIENTS_MAX} at most", consume.consumers)
         });
+        let is_groups =
+            consume.groups >= 1 && (consume.group.is_none() || consume.groups <= consume.consumers);
+        found.unless(is_groups, &["consume", "groups"], || {
+            format!("{} groups: 1 at least, and a consumer for each", consume.groups)
+        });
+        let is_interval = (1.0..=3_600_000.0).contains(&consume.commit_interval_ms);
+        found.unless(is_interval, &["consume", "commit_interval_ms"], || {
+            format!("{} ms: from 1 to 3600000", consume.commit_interval_ms)
+        });
         found.unless(consume.min_bytes >= 0, &["consume", "min_bytes"], || {
             format!("{} bytes: 0 or more", consume.min_bytes)
         });
