@@ -18,6 +18,8 @@ use crate::workload::Workload;
 
 mod conduct;
 mod group;
+#[cfg(feature = "librdkafka")]
+mod librdkafka;
 mod outcome;
 mod plan;
 mod reader;
@@ -31,6 +33,7 @@ pub(crate) struct Options {
     /// `HOST:PORT`, several separated by commas.
     pub(crate) bootstrap: String,
     pub(crate) target: TargetFacts,
+    pub(crate) client: Client,
     /// Outlasts restarts of the broker, and reads everything again in the end.
     pub(crate) verify: bool,
     /// How long a broker may be out of reach before the run is given up; 15 s, or 120 s to verify, if not said.
@@ -43,6 +46,16 @@ pub(crate) struct Options {
     pub(crate) command: Vec<String>,
     /// Ends the run early; what was measured is kept.
     pub(crate) stop: Stop,
+}
+
+/// Whose client puts the load on a broker.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Client {
+    /// This program's
+    #[default]
+    Own,
+    /// librdkafka, if this program was built with it
+    Librdkafka,
 }
 
 /// Sees a run as it goes. Called on the thread that called [`run`].

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::cost::Watch;
 use crate::failure::Failure;
 use crate::live::Live;
-use crate::load::{self, LoadError, Options};
+use crate::load::{self, Client, LoadError, Options};
 use crate::machine;
 use crate::result::{Outcome, Percentiles, RunResult, TargetFacts};
 use crate::stop::Stop;
@@ -36,6 +36,9 @@ pub(crate) struct Args {
     /// Threads for producers, and as many for consumers
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     threads: Option<u16>,
+    /// Whose client to use: results must not depend on it
+    #[arg(long, value_enum, default_value = "own")]
+    client: Client,
     /// Write the result here, as JSON
     #[arg(short, long, value_name = "FILE.json")]
     output: Option<PathBuf>,
@@ -62,6 +65,7 @@ pub(crate) fn main(args: Args) -> Result<(), Failure> {
     let stop = Stop::default();
     let options = Options {
         bootstrap: args.bootstrap,
+        client: args.client,
         verify: args.verify,
         patience: args.patience.map(Duration::from_secs_f64),
         threads: args.threads.map(usize::from),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::cost::Watch;
 use crate::failure::Failure;
 use crate::live::Live;
-use crate::load::{self, Observer};
+use crate::load::{self, Client, Observer};
 use crate::result::{Outcome, RunResult, Second, TargetFacts};
 use crate::run::seconds;
 use crate::session::{Grounds, Session};
@@ -28,6 +28,9 @@ pub(crate) struct Options {
     /// Threads of the generator
     #[arg(long, value_name = "N")]
     pub(crate) threads: Option<usize>,
+    /// Whose client to use: results must not depend on it
+    #[arg(long, value_enum, default_value = "own")]
+    pub(crate) client: Client,
     #[command(flatten)]
     pub(crate) grounds: Grounds,
 }
@@ -40,12 +43,14 @@ pub(crate) type Loaded = Result<RunResult, String>;
 /// The generator of this program.
 pub(crate) fn generator(
     threads: Option<usize>,
+    client: Client,
 ) -> impl FnMut(&Workload, &TargetFacts, &Stop, &mut dyn Observer) -> Loaded {
     move |workload, facts, stop, observer| {
         let options = load::Options {
             bootstrap: facts.bootstrap.clone(),
             target: facts.clone(),
             threads,
+            client,
             command: std::env::args().collect(),
             stop: stop.clone(),
             ..load::Options::default()

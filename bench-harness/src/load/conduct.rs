@@ -7,6 +7,7 @@ use std::sync::mpsc::{self, Receiver, channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use super::group::Group;
 use super::outcome::{self, Findings};
 use super::plan::Plan;
 use super::reader::{Begin, Reader, ReaderReport};
@@ -103,9 +104,7 @@ fn start_senders(
 ) -> Result<Threads<SenderReport>, LoadError> {
     let start = |index: u32| {
         let (plan, signals, out) = (Arc::clone(plan), Arc::clone(signals), out.clone());
-        spawn(format!("sender-{index}"), signals, move |signals| {
-            Sender::new(plan, signals, index, out).map(Sender::run)
-        })
+        spawn(format!("sender-{index}"), signals, move |signals| send(plan, signals, index, out))
     };
     (0..plan.sender_threads).map(start).collect()
 }
@@ -126,10 +125,41 @@ fn start_readers(
         let consumers = ids.map(|id| plan.group_of(id)).collect();
         let thread = (plan.sender_threads + index) as usize;
         spawn(format!("reader-{index}"), signals, move |signals| {
-            Reader::new(plan, signals, consumers, begin, thread, Some(out)).map(Reader::run)
+            read(plan, signals, consumers, begin, thread, out)
         })
     };
     (0..plan.reader_threads).map(start).collect()
+}
+
+fn send(
+    plan: Arc<Plan>,
+    signals: Arc<Signals>,
+    index: u32,
+    out: mpsc::Sender<Tick>,
+) -> std::io::Result<SenderReport> {
+    #[cfg(feature = "librdkafka")]
+    if plan.client == super::Client::Librdkafka {
+        let backlog = plan.backlog_of(index);
+        let sender = super::librdkafka::sender::Sender::new(plan, signals, index, out)?;
+        return Ok(sender.run(backlog));
+    }
+    Sender::new(plan, signals, index, out).map(Sender::run)
+}
+
+fn read(
+    plan: Arc<Plan>,
+    signals: Arc<Signals>,
+    consumers: Vec<Option<Arc<Group>>>,
+    begin: Begin,
+    thread: usize,
+    out: mpsc::Sender<Tick>,
+) -> std::io::Result<ReaderReport> {
+    #[cfg(feature = "librdkafka")]
+    if plan.client == super::Client::Librdkafka {
+        let reader = super::librdkafka::reader::Reader::new(plan, signals, begin, thread, out)?;
+        return Ok(reader.run());
+    }
+    Reader::new(plan, signals, consumers, begin, thread, Some(out)).map(Reader::run)
 }
 
 /// A thread that makes what it works with by itself: its timers and its files are its own.

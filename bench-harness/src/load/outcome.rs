@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::Options;
 use super::plan::Plan;
 use super::tally::{Counts, Interval, Measured};
+use super::{Client, Options};
 use crate::accounts::Verdict;
 use crate::clock::{self, CpuTime, NS_PER_MS};
 use crate::latency::{self, Histogram};
@@ -70,17 +70,26 @@ pub(super) fn result(plan: &Plan, options: &Options, findings: Findings) -> RunR
         latency,
         seconds: findings.seconds,
         generator: Generator {
-            client: "millstream-bench".to_owned(),
+            client: client_name(plan.client),
             threads: plan.sender_threads + plan.reader_threads,
             user_s: cpu.user_s,
             system_s: cpu.system_s,
             records_per_cpu_s: if cpu.total_s() > 0.0 { handled as f64 / cpu.total_s() } else { 0.0 },
             lag: is_scheduled.then(|| latency::percentiles(&findings.total.lag)),
-            reading_lag: consumes.then(|| latency::percentiles(&findings.total.reading_lag)),
+            reading_lag: (consumes && plan.client == Client::Own)
+                .then(|| latency::percentiles(&findings.total.reading_lag)),
             overrun_s: findings.overrun_s,
         },
         all_cpus: findings.all_cpus,
         broker: None,
+    }
+}
+
+fn client_name(client: Client) -> String {
+    match client {
+        #[cfg(feature = "librdkafka")]
+        Client::Librdkafka => super::librdkafka::name(),
+        _ => "millstream-bench".to_owned(),
     }
 }
 

@@ -7,7 +7,7 @@ use protocol::ids::Uuid;
 use protocol::records::compression::Codec;
 
 use super::group::Group;
-use super::{LoadError, Options};
+use super::{Client, LoadError, Options};
 use crate::client::admin::TopicSet;
 use crate::client::batch::Identity;
 use crate::client::group::{Protocol, SESSION_TIMEOUT_MS, Terms};
@@ -27,6 +27,7 @@ const DRAIN: Duration = Duration::from_secs(30);
 pub(crate) struct Plan {
     pub(crate) workload: Workload,
     pub(crate) bootstrap: String,
+    pub(crate) client: Client,
     /// In every payload and in topic names.
     pub(crate) run: u32,
     pub(crate) topics: TopicSet,
@@ -50,6 +51,15 @@ impl Plan {
         if let Some(wrong) = workload.check().into_iter().next() {
             return Err(LoadError::Workload(format!("{}: {}", wrong.keys.join("."), wrong.message)));
         }
+        if options.client == Client::Librdkafka {
+            if !cfg!(feature = "librdkafka") {
+                let why = "this program was built without librdkafka: cargo build --features librdkafka";
+                return Err(LoadError::Workload(why.to_owned()));
+            }
+            if workload.consume.group.is_some() {
+                return Err(LoadError::Workload("consume.group: not with --client librdkafka".to_owned()));
+            }
+        }
         if options.bootstrap.contains("://") {
             let why = format!("{}: TLS and SASL are not supported yet, give HOST:PORT", options.bootstrap);
             return Err(LoadError::Workload(why));
@@ -63,12 +73,17 @@ impl Plan {
         Ok(Self {
             workload: workload.clone(),
             bootstrap: options.bootstrap.clone(),
+            client: options.client,
             run,
             topics: TopicSet { names, partitions: workload.topics.partitions },
             codec,
             linger_ns: clock::from_seconds(workload.produce.linger_ms / 1e3),
             sender_threads: threads.min(workload.produce.producers),
-            reader_threads: threads.min(workload.consume.consumers),
+            reader_threads: match options.client {
+                Client::Own => threads.min(workload.consume.consumers),
+                // It has no way to wait for several.
+                Client::Librdkafka => workload.consume.consumers,
+            },
             groups: Vec::new(),
             commit_interval_ns: clock::from_seconds(workload.consume.commit_interval_ms / 1e3),
             identities: Vec::new(),
@@ -93,6 +108,12 @@ impl Plan {
             Arc::new(Group::new(number as usize, terms, size))
         };
         self.groups = (0..groups).map(group).collect();
+    }
+
+    /// What a sending thread writes before the load begins. The first ones write one more where it does not come out even.
+    pub(crate) fn backlog_of(&self, thread: u32) -> u64 {
+        let (backlog, threads) = (self.workload.consume.backlog_records, u64::from(self.sender_threads));
+        backlog / threads + u64::from(u64::from(thread) < backlog % threads)
     }
 
     pub(crate) fn group_of(&self, consumer: u32) -> Option<Arc<Group>> {

@@ -636,7 +636,7 @@ impl Intake<'_> {
                     let delivery = self.ledger.deliver(self.slot, stamp.as_ref());
                     if let (Delivery::First, Some(stamp)) = (delivery, stamp) {
                         let kept_ns = self.taken.kept_ns(stamp.intended_ns);
-                        self.tally.delivered(stamp.intended_ns, self.taken.now_ns, kept_ns);
+                        self.tally.delivered(stamp.intended_ns, self.taken.now_ns, Some(kept_ns));
                     }
                 }
                 Err(_) => self.ledger.corrupted(self.slot, 1),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::mpsc;
 
 use protocol::primitives::Writer;
+use protocol::records::compression::Codec;
 
 use self::producer::Producer;
 use super::plan::Plan;
@@ -24,7 +25,7 @@ use crate::schedule::{Part, Schedule};
 
 mod flow;
 mod lines;
-mod producer;
+pub(crate) mod producer;
 
 /// Records due closer together than this are looked after together: waking for each would cost more than sending it.
 const COALESCE_NS: i64 = 40_000;
@@ -93,6 +94,35 @@ pub(crate) struct Sender {
     wall_ms: i64,
 }
 
+/// When a thread's records are due, and what they are made of; whatever client sends them.
+pub(crate) struct Source {
+    pub(crate) schedule: Option<Schedule>,
+    pub(crate) keys: Keyspace,
+    pub(crate) bodies: Bodies,
+}
+
+impl Source {
+    /// For a thread that has so many of the producers.
+    pub(crate) fn new(plan: &Plan, index: u32, producers: usize) -> Self {
+        let workload = &plan.workload;
+        let produce = &workload.produce;
+        let share = producers as f64 / f64::from(produce.producers);
+        let part = Part {
+            rate: produce.rate.unwrap_or(0.0) * share,
+            index: index.into(),
+            parts: plan.sender_threads.into(),
+        };
+        let random = |stream: u64| Random::stream(workload.seed, stream + u64::from(index));
+        let is_fresh = plan.codec != Codec::None;
+        let randomness = workload.records.randomness;
+        Self {
+            schedule: Schedule::new(produce.arrivals, part, produce.burst, workload.seed),
+            keys: Keyspace::new(&workload.records.keys, random(STREAM_KEYS)),
+            bodies: Bodies::new(plan.value_bytes(), randomness, is_fresh, random(STREAM_BODIES)),
+        }
+    }
+}
+
 /// What a thread has to say in the end.
 #[derive(Debug)]
 pub(crate) struct SenderReport {
@@ -113,33 +143,21 @@ impl Sender {
         index: u32,
         ticks: mpsc::Sender<Tick>,
     ) -> std::io::Result<Self> {
-        let workload = &plan.workload;
-        let (produce, slots) = (&workload.produce, plan.topics.slots());
+        let slots = plan.topics.slots();
         let identity = |id: u32| plan.identities.get(id as usize).copied().unwrap_or(Identity::NONE);
-        let producers: Vec<Producer> = (0..produce.producers)
+        let producers: Vec<Producer> = (0..plan.workload.produce.producers)
             .filter(|id| id % plan.sender_threads == index)
             .map(|id| Producer::new(id, identity(id), slots))
             .collect();
-        let share = producers.len() as f64 / f64::from(produce.producers);
-        let part = Part {
-            rate: produce.rate.unwrap_or(0.0) * share,
-            index: index.into(),
-            parts: plan.sender_threads.into(),
-        };
-        let random = |stream: u64| Random::stream(workload.seed, stream + u64::from(index));
-        let is_fresh = plan.codec != protocol::records::compression::Codec::None;
-        let bodies =
-            Bodies::new(plan.value_bytes(), workload.records.randomness, is_fresh, random(STREAM_BODIES));
-        // The first threads write one more each where the backlog cannot be shared evenly.
-        let (backlog, threads) = (workload.consume.backlog_records, u64::from(plan.sender_threads));
-        let left = backlog / threads + u64::from(u64::from(index) < backlog % threads);
+        let source = Source::new(&plan, index, producers.len());
+        let left = plan.backlog_of(index);
         Ok(Self {
             phase: Phase::Backlog { left },
-            schedule: Schedule::new(produce.arrivals, part, produce.burst, workload.seed),
+            schedule: source.schedule,
             producers,
             turn: 0,
-            keys: Keyspace::new(&workload.records.keys, random(STREAM_KEYS)),
-            bodies,
+            keys: source.keys,
+            bodies: source.bodies,
             leaders: vec![None; slots as usize],
             poller: Poller::new()?,
             scout: Scout::send_out(&plan.bootstrap, plan.topics.clone()),

@@ -179,14 +179,16 @@ impl Tally {
         }
     }
 
-    /// `kept_ns`: so long at most it waited for its reader.
+    /// `kept_ns`: so long at most it waited for its reader, where that is known.
     #[inline]
-    pub(crate) fn delivered(&mut self, intended_ns: i64, now_ns: i64, kept_ns: i64) {
+    pub(crate) fn delivered(&mut self, intended_ns: i64, now_ns: i64, kept_ns: Option<i64>) {
         self.counts.delivered += 1;
         self.measured.delivered += u64::from(self.is_measured(now_ns));
         if self.is_measured(intended_ns) {
             latency::record(&mut self.latency, now_ns - intended_ns);
-            latency::record(&mut self.lag, kept_ns);
+            if let Some(kept_ns) = kept_ns {
+                latency::record(&mut self.lag, kept_ns);
+            }
         }
     }
 }

@@ -67,7 +67,9 @@ impl Run {
         let version = target.version.as_deref().map(|it| format!(" {it}")).unwrap_or_default();
         let fsync = target.fsync.as_deref().unwrap_or("unknown");
         let name = if target.name.is_empty() { &target.bootstrap } else { &target.name };
-        format!("{name}{version}, fsync: {fsync}")
+        let client = Some(self.result.generator.client.as_str()).filter(|it| it.starts_with("librdkafka"));
+        let by = client.map(|client| format!(", by {client}")).unwrap_or_default();
+        format!("{name}{version}, fsync: {fsync}{by}")
     }
 
     pub(super) fn rate(&self) -> Option<f64> {

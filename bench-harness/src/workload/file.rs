@@ -23,6 +23,7 @@ pub(crate) const SHIPPED: &[(&str, &str)] = &[
     ("catch-up", include_str!("../../workloads/catch-up.toml")),
     ("burst", include_str!("../../workloads/burst.toml")),
     ("compacted-keys", include_str!("../../workloads/compacted-keys.toml")),
+    ("in-groups", include_str!("../../workloads/in-groups.toml")),
     ("mixed", include_str!("../../workloads/mixed.toml")),
     ("durable-single", include_str!("../../workloads/durable-single.toml")),
     ("soak", include_str!("../../workloads/soak.toml")),

@@ -13,9 +13,9 @@ use crate::client::produce::Parcel;
 use crate::keyspace::KEY_BYTES;
 
 #[derive(Debug)]
-pub(super) struct Producer {
+pub(crate) struct Producer {
     /// Over all threads.
-    pub(super) id: u32,
+    pub(crate) id: u32,
     pub(super) identity: Identity,
     /// An idempotent producer that lost a record cannot go on: every number after it would be out of order.
     pub(super) is_broken: bool,
@@ -28,14 +28,14 @@ pub(super) struct Producer {
 }
 
 impl Producer {
-    pub(super) fn new(id: u32, identity: Identity, slots: u32) -> Self {
+    pub(crate) fn new(id: u32, identity: Identity, slots: u32) -> Self {
         let queues = (0..slots).map(|_| None).collect();
         // Producers begin at different partitions, lest all of them load the same one at once.
         Self { id, identity, is_broken: false, queues, lines: Vec::new(), turn: id % slots }
     }
 
     #[inline]
-    pub(super) fn pick(&mut self, topics: &TopicSet, key: Option<&[u8; KEY_BYTES]>) -> u32 {
+    pub(crate) fn pick(&mut self, topics: &TopicSet, key: Option<&[u8; KEY_BYTES]>) -> u32 {
         let turn = self.turn;
         self.advance(topics);
         match key {
