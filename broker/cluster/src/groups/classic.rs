@@ -148,6 +148,11 @@ impl ClassicGroup {
         }
     }
 
+    /// Somebody wants to join it: it was not there before.
+    pub(super) fn begin(&mut self, turn: &Turn<'_>) {
+        self.since = turn.now.0;
+    }
+
     fn transition(&mut self, to: State, turn: &Turn<'_>) {
         self.state = to;
         self.since = turn.now.0;

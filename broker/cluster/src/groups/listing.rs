@@ -51,11 +51,11 @@ fn described_classic(id: &str, group: &ClassicGroup) -> DescribedGroup {
             group_instance_id: member.instance.as_deref().map(str::to_owned),
             client_id: member.client.id.clone(),
             client_host: member.client.host.clone(),
+            member_assignment: member.assignment.clone(),
             ..Default::default()
         };
         if is_stable {
             described.member_metadata = member.protocols.metadata(protocol);
-            described.member_assignment = member.assignment.clone();
         }
         described
     };

@@ -49,6 +49,9 @@ pub(super) fn join(groups: &mut Groups, asked: &Asked<JoinGroupRequest>, turn: &
             turn.answer(asked.ticket, Reply::JoinGroup(response));
         }
         Kind::Classic(group) => {
+            if is_new_group {
+                group.begin(turn);
+            }
             group.join(asked, turn);
             // Kafka: a group is in the log from the first attempt to join it, even a refused one.
             if is_new_group && turn.records.len() == before {
@@ -60,7 +63,12 @@ pub(super) fn join(groups: &mut Groups, asked: &Asked<JoinGroupRequest>, turn: &
 
 pub(super) fn sync(groups: &mut Groups, asked: &Asked<SyncGroupRequest>, turn: &mut Turn<'_>) {
     let request = &asked.request;
+    let names_protocol = request.protocol_type.is_some() && request.protocol_name.is_some();
     match groups.get_mut(&*request.group_id).map(|group| &mut group.kind) {
+        // Kafka: from version 5 on both must be named.
+        _ if asked.version >= 5 && !names_protocol => {
+            sync::refuse(asked, ErrorCode::INCONSISTENT_GROUP_PROTOCOL, turn);
+        }
         _ if request.group_id.is_empty() => sync::refuse(asked, ErrorCode::INVALID_GROUP_ID, turn),
         None => sync::refuse(asked, ErrorCode::UNKNOWN_MEMBER_ID, turn),
         Some(Kind::Classic(group)) => group.sync(asked, turn),

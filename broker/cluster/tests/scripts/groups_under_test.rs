@@ -10,8 +10,8 @@
 //! gone TOPIC ...       +N (seconds pass)       restart [SETTING=VALUE ...]       counts
 //! pending PRODUCER GROUP TOPIC-P=OFFSET        commit-transaction PRODUCER       abort-transaction PRODUCER
 //! ```
-//! WHO is a client; what it is answered, now or later, comes under its name. Ids that were given out end in a number, which stands for the
-//! whole UUID. `[a,b]` as metadata is a consumer's subscription to these topics. `TOPIC#N` has the topic id N. Times are in
+//! WHO is a client; what it is answered, now or later, comes under its name. Ids that are given out end in a number that
+//! counts those of one client or instance, and stands for the whole UUID. `[a,b]` as metadata is a consumer's subscription to these topics. `TOPIC#N` has the topic id N. Times are in
 //! seconds and begin with 0; a line with nothing but a time says when what follows happened.
 
 use std::collections::BTreeMap;
@@ -42,7 +42,8 @@ pub(crate) struct GroupsUnderTest {
     settings: GroupSettings,
     pub(crate) image: Image,
     pub(crate) now: Timestamp,
-    ids_given: u64,
+    /// By what they begin with.
+    ids_given: BTreeMap<String, u64>,
     tickets: u64,
     /// Who asked what in which version, and is not answered yet.
     pub(crate) asked: BTreeMap<Ticket, (String, i16)>,
@@ -58,7 +59,7 @@ impl GroupsUnderTest {
             settings,
             image: Image::new("c"),
             now: Timestamp(0),
-            ids_given: 0,
+            ids_given: BTreeMap::new(),
             tickets: 0,
             asked: BTreeMap::new(),
             history: Vec::new(),
@@ -76,7 +77,13 @@ impl GroupsUnderTest {
         }
         match words[0] {
             "restart" => self.restart(&words[1..]),
-            "counts" => vec![format!("{:?}", self.groups.counts())],
+            "counts" => {
+                let it = self.groups.counts();
+                vec![format!(
+                    "{:?} members={} offsets={} expired={}",
+                    it.groups, it.members, it.offsets, it.tally.offsets_expired
+                )]
+            }
             "gone" => {
                 let topics = words[1..].iter().map(|word| topic(word)).collect();
                 self.decide(Command::TopicsDeleted(topics))
@@ -175,19 +182,31 @@ impl GroupsUnderTest {
 
     fn asked<Request>(&mut self, who: &str, version: i16, request: Request) -> Asked<Request> {
         self.tickets += 1;
-        self.ids_given += 1;
         let ticket = Ticket(self.tickets);
         self.asked.insert(ticket, (who.to_owned(), version));
         let client = Client { id: who.to_owned(), host: "/h".to_owned() };
-        Asked { ticket, version, client, fresh_id: Uuid::from_u64_pair(0, self.ids_given), request }
+        Asked { ticket, version, client, fresh_id: Uuid::ZERO, request }
     }
 
     fn parse(&mut self, who: &str, verb: &str, words: &[&str]) -> Command {
         let line = Line::new(words);
         let version = |newest| line.option("v").map_or(newest, |version| version.parse().unwrap());
         match verb {
-            "join" => Command::JoinGroup(self.asked(who, version(9), line.join())),
-            "sync" => Command::SyncGroup(self.asked(who, version(5), line.sync())),
+            "join" => {
+                let mut asked = self.asked(who, version(9), line.join());
+                if asked.request.member_id.is_empty() {
+                    let prefix = asked.request.group_instance_id.as_deref().unwrap_or(who);
+                    let number = self.ids_given.entry(prefix.to_owned()).or_default();
+                    *number += 1;
+                    asked.fresh_id = Uuid::from_u64_pair(0, *number);
+                }
+                Command::JoinGroup(asked)
+            }
+            "sync" => {
+                let names_protocol = line.option("type").is_some() || line.option("protocol").is_some();
+                let newest = if names_protocol { 5 } else { 4 };
+                Command::SyncGroup(self.asked(who, version(newest), line.sync()))
+            }
             "beat" => Command::Heartbeat(self.asked(who, version(4), line.heartbeat())),
             "leave" => Command::LeaveGroup(self.asked(who, version(5), line.leave(version(5)))),
             "commit" => Command::OffsetCommit(self.asked(who, version(9), line.commit())),

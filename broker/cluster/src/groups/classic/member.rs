@@ -41,7 +41,7 @@ pub(super) struct Parked {
 pub(in crate::groups) struct Protocols(Box<[(Box<str>, Bytes)]>);
 
 impl Protocols {
-    /// Kafka: a protocol named twice counts once, as first named.
+    /// One that is named twice counts once, as first named.
     pub(super) fn new(asked: &[JoinGroupRequestProtocol]) -> Self {
         let mut protocols: Vec<(Box<str>, Bytes)> = Vec::with_capacity(asked.len());
         for protocol in asked {

@@ -99,14 +99,14 @@ pub(super) fn reply(reply: &Reply, version: i16) -> Vec<String> {
     match reply {
         Reply::JoinGroup(it) => {
             check(it, version);
-            vec![joined(it)]
+            vec![joined(it, version)]
         }
         Reply::SyncGroup(it) => {
             check(it, version);
             if it.error_code != 0 {
                 return vec![format!("not synced: {}", error_name(it.error_code))];
             }
-            let name = |it: &Option<String>| it.clone().unwrap_or("-".to_owned());
+            let name = |it: &Option<String>| it.clone().filter(|_| version >= 5).unwrap_or("-".to_owned());
             let protocol = format!("{} {}", name(&it.protocol_type), name(&it.protocol_name));
             vec![format!("synced: {protocol} = {}", bytes(&it.assignment))]
         }
@@ -156,20 +156,20 @@ pub(super) fn reply(reply: &Reply, version: i16) -> Vec<String> {
     }
 }
 
-fn joined(it: &JoinGroupResponse) -> String {
+fn joined(it: &JoinGroupResponse, version: i16) -> String {
     if it.error_code != 0 {
         let id = if it.member_id.is_empty() { "-".to_owned() } else { short(&it.member_id) };
         return format!("not joined: {} as {id}", error_name(it.error_code));
     }
     let member = |member: &join_group_response::JoinGroupResponseMember| {
-        let name = instance(member.group_instance_id.as_deref());
+        let name = instance(member.group_instance_id.as_deref().filter(|_| version >= 5));
         format!("{}{name} {}", short(&member.member_id), bytes(&member.metadata))
     };
     format!(
         "joined as {} gen={} {} {} leader={}{} [{}]",
         short(&it.member_id),
         it.generation_id,
-        it.protocol_type.as_deref().unwrap_or("-"),
+        it.protocol_type.as_deref().filter(|_| version >= 7).unwrap_or("-"),
         it.protocol_name.as_deref().unwrap_or("-"),
         short(&it.leader),
         if it.skip_assignment { " skip" } else { "" },
