@@ -15,6 +15,8 @@ mod leave;
 mod member;
 mod offsets;
 mod patterns;
+#[cfg(test)]
+mod properties;
 mod reconcile;
 mod records;
 mod request;

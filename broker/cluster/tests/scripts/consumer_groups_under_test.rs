@@ -9,12 +9,19 @@
 //! beat GROUP MEMBER EPOCH [topics=T,T] [regex=R] [instance=I] [rack=R] [assignor=A] [timeout=MS] [owns=T:0,1;U:2] [v=N] [host=H]
 //! join GROUP MEMBER ...     the same in epoch 0, with a timeout and owning nothing;  leave, away: in epochs -1 and -2
 //! commit GROUP MEMBER EPOCH T:0=OFFSET [v=N]     fetch GROUP [MEMBER EPOCH]     list     describe GROUP     delete GROUP
+//!
+//! classic-join GROUP MEMBER topics=T,T [owns=T:0,1] [protocols=P,P] [session=MS] [timeout=MS] [instance=I] [type=T] [v=N]
+//! classic-sync GROUP MEMBER GENERATION [give=MEMBER/T:0,1;U:0+MEMBER/...] [instance=I] [protocol=P] [type=T]
+//! classic-beat GROUP MEMBER GENERATION [instance=I]     classic-leave GROUP MEMBER [instance=I]
 //! ```
+//! `as=NAME` names the member that the answer tells of; an id that was made up is then shown by that name.
 //! `-` is an empty list or text, `_` a space.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
+use cluster::groups::consumer_protocol::{assignment_bytes, parse_assignment};
 use cluster::groups::{
     Answer, Asked, Client, Command, FetchOffsets, GroupRecord, GroupSettings, Groups, MigrationPolicy, Reply,
     Ticket,
@@ -24,9 +31,15 @@ use cluster::metadata::{Image, MetadataRecord, ResourceKind};
 use protocol::ids::Uuid;
 use protocol::messages::consumer_group_current_member_assignment_value::TopicPartitions as Had;
 use protocol::messages::consumer_group_heartbeat_request::TopicPartitions;
+use protocol::messages::consumer_protocol_assignment::TopicPartition as Given;
+use protocol::messages::consumer_protocol_subscription::TopicPartition as Owned;
+use protocol::messages::join_group_request::JoinGroupRequestProtocol;
+use protocol::messages::leave_group_request::MemberIdentity;
 use protocol::messages::offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
 use protocol::messages::offset_fetch_request::OffsetFetchRequestGroup;
+use protocol::messages::sync_group_request::SyncGroupRequestAssignment;
 use protocol::messages::*;
+use protocol::primitives::Writer;
 
 pub(crate) struct ConsumerGroupsUnderTest {
     pub(crate) groups: Groups,
@@ -35,6 +48,9 @@ pub(crate) struct ConsumerGroupsUnderTest {
     now: i64,
     asked: u64,
     shows_records: bool,
+    /// Ids by name.
+    names: BTreeMap<String, String>,
+    told_id: Option<String>,
     /// Every record so far and when it was written.
     pub(crate) history: Vec<(GroupRecord, Timestamp)>,
 }
@@ -51,6 +67,8 @@ impl ConsumerGroupsUnderTest {
             now: START,
             asked: 0,
             shows_records: true,
+            names: BTreeMap::new(),
+            told_id: None,
             history: Vec::new(),
         };
         let mut out = Vec::new();
@@ -76,7 +94,14 @@ impl ConsumerGroupsUnderTest {
                 self.run(command, &mut out);
             }
         }
-        out
+        if let Some(name) = words.named.get("as")
+            && let Some(id) = self.told_id.take()
+        {
+            self.names.insert((*name).to_owned(), id);
+        }
+        let named =
+            |line: String| self.names.iter().fold(line, |line, (name, id)| line.replace(id.as_str(), name));
+        out.into_iter().map(named).collect()
     }
 
     fn run(&mut self, command: Command, out: &mut Vec<String>) {
@@ -88,7 +113,11 @@ impl ConsumerGroupsUnderTest {
         let now = Timestamp(self.now);
         let decision = self.groups.decide(command, &self.image, now);
         self.take(&decision.records, out);
-        out.extend(decision.reply.iter().map(|answer| self.answer(answer)));
+        for answer in &decision.reply {
+            let told = self.answer(answer);
+            self.told_id = told_id(&answer.reply).or(self.told_id.take());
+            out.push(told);
+        }
     }
 
     fn take(&mut self, records: &[GroupRecord], out: &mut Vec<String>) {
@@ -169,6 +198,7 @@ impl ConsumerGroupsUnderTest {
         for (name, value) in &words.named {
             let number = || value.parse().unwrap();
             match *name {
+                "initial-delay" => self.settings.initial_rebalance_delay_ms = number(),
                 "max" => self.settings.consumer_max_size = number(),
                 "classic-max" => self.settings.max_size = number(),
                 "interval" => self.settings.consumer_assignment_interval_ms = number(),
@@ -203,7 +233,7 @@ impl ConsumerGroupsUnderTest {
             "join" => {
                 let mut request = self.beat(words, 0);
                 request.topic_partitions.get_or_insert_default();
-                if request.rebalance_timeout_ms == -1 {
+                if !words.named.contains_key("timeout") {
                     request.rebalance_timeout_ms = 60_000;
                 }
                 Command::ConsumerGroupHeartbeat(self.asked(words, 1, request))
@@ -212,7 +242,11 @@ impl ConsumerGroupsUnderTest {
                 let request = self.beat(words, if verb == "away" { -2 } else { -1 });
                 Command::ConsumerGroupHeartbeat(self.asked(words, 1, request))
             }
-            "commit" => Command::OffsetCommit(self.asked(words, 9, commit(words))),
+            "commit" => {
+                let mut request = commit(words);
+                request.member_id = self.member(words.at(1));
+                Command::OffsetCommit(self.asked(words, 9, request))
+            }
             "fetch" => {
                 let member = words.plain.get(1).map(|member| (*member).to_owned());
                 let member_epoch = words.plain.get(2).map_or(-1, |epoch| epoch.parse().unwrap());
@@ -235,7 +269,82 @@ impl ConsumerGroupsUnderTest {
             "describe" => Command::DescribeConsumerGroup(self.asked(words, 1, group())),
             "describe-classic" => Command::DescribeGroup(self.asked(words, 6, group())),
             "delete" => Command::DeleteGroup(self.asked(words, 2, group())),
+            "classic-join" => Command::JoinGroup(self.asked(words, 9, self.classic_join(words))),
+            "classic-sync" => Command::SyncGroup(self.asked(words, 5, self.classic_sync(words))),
+            "classic-beat" => {
+                let request = HeartbeatRequest {
+                    group_id: group(),
+                    generation_id: words.at(2).parse().unwrap(),
+                    member_id: self.member(words.at(1)),
+                    group_instance_id: words.named.get("instance").map(|it| plain(it)),
+                };
+                Command::Heartbeat(self.asked(words, 4, request))
+            }
+            "classic-leave" => {
+                let member = MemberIdentity {
+                    member_id: self.member(words.at(1)),
+                    group_instance_id: words.named.get("instance").map(|it| plain(it)),
+                    reason: None,
+                };
+                let request =
+                    LeaveGroupRequest { group_id: group(), members: vec![member], ..Default::default() };
+                Command::LeaveGroup(self.asked(words, 5, request))
+            }
             other => panic!("no command {other}"),
+        }
+    }
+
+    fn member(&self, word: &str) -> String {
+        self.names.get(word).cloned().unwrap_or_else(|| plain(word))
+    }
+
+    fn classic_join(&self, words: &Words<'_>) -> JoinGroupRequest {
+        let owned_partitions = words.named.get("owns").map_or(Vec::new(), |it| {
+            parts(it).map(|(topic, partitions)| Owned { topic: topic.to_owned(), partitions }).collect()
+        });
+        let topics = words.named.get("topics").map_or(Vec::new(), |it| list(it));
+        let subscription = ConsumerProtocolSubscription { topics, owned_partitions, ..Default::default() };
+        let mut w = Writer::new();
+        w.i16(1);
+        subscription.encode(&mut w, 1).unwrap();
+        let metadata =
+            words.named.get("metadata").map_or(w.into_bytes(), |it| Bytes::copy_from_slice(it.as_bytes()));
+        let names = list(words.named.get("protocols").unwrap_or(&"range"));
+        let protocol = |name| JoinGroupRequestProtocol { name, metadata: metadata.clone() };
+        let number = |name: &str, default| words.named.get(name).map_or(default, |it| it.parse().unwrap());
+        JoinGroupRequest {
+            group_id: plain(words.at(0)),
+            session_timeout_ms: number("session", 10_000),
+            rebalance_timeout_ms: number("timeout", 60_000),
+            member_id: self.member(words.at(1)),
+            group_instance_id: words.named.get("instance").map(|it| plain(it)),
+            protocol_type: words.named.get("type").unwrap_or(&"consumer").to_string(),
+            protocols: names.into_iter().map(protocol).collect(),
+            reason: None,
+        }
+    }
+
+    fn classic_sync(&self, words: &Words<'_>) -> SyncGroupRequest {
+        let give = words.named.get("give").copied().unwrap_or_default();
+        let assignments = give.split('+').filter(|it| !it.is_empty()).map(|part| {
+            let (member, partitions) = part.split_once('/').unwrap();
+            let topic = |(topic, partitions): (&str, _)| Given { topic: topic.to_owned(), partitions };
+            let assigned_partitions = parts(partitions).map(topic).collect();
+            let assignment = ConsumerProtocolAssignment { assigned_partitions, user_data: None };
+            SyncGroupRequestAssignment {
+                member_id: self.member(member),
+                assignment: assignment_bytes(&assignment, 1),
+            }
+        });
+        let text = |name: &str| words.named.get(name).map(|it| plain(it));
+        SyncGroupRequest {
+            group_id: plain(words.at(0)),
+            generation_id: words.at(2).parse().unwrap(),
+            member_id: self.member(words.at(1)),
+            group_instance_id: text("instance"),
+            protocol_type: text("type").or(Some("consumer".to_owned())),
+            protocol_name: text("protocol").or(Some("range".to_owned())),
+            assignments: assignments.collect(),
         }
     }
 
@@ -260,7 +369,7 @@ impl ConsumerGroupsUnderTest {
         };
         ConsumerGroupHeartbeatRequest {
             group_id: plain(words.at(0)),
-            member_id: plain(words.at(1)),
+            member_id: self.member(words.at(1)),
             member_epoch,
             instance_id: text("instance"),
             rack_id: text("rack"),
@@ -309,6 +418,7 @@ impl ConsumerGroupsUnderTest {
                 let all = topics.flat_map(|topic| topic.partitions.iter().map(|it| offset(&topic.name, it)));
                 format!("offsets{}", all.collect::<String>())
             }
+            Reply::ListGroups(groups) if groups.is_empty() => "none".to_owned(),
             Reply::ListGroups(groups) => {
                 let line = |it: &list_groups_response::ListedGroup| {
                     format!("{} {} {} {}", it.group_id, it.group_type, it.group_state, it.protocol_type)
@@ -321,6 +431,32 @@ impl ConsumerGroupsUnderTest {
                 format!("{} {} {message}", it.error_code, it.group_state)
             }
             Reply::DeleteGroup(error) => format!("deleted {}", error.0),
+            Reply::JoinGroup(it) if it.error_code != 0 => {
+                format!("refused {} {}", it.error_code, it.member_id)
+            }
+            Reply::JoinGroup(it) => {
+                let members: Vec<&str> = it.members.iter().map(|member| &*member.member_id).collect();
+                format!(
+                    "{} in {} by {} led by {:?} [{}]",
+                    it.member_id,
+                    it.generation_id,
+                    it.protocol_name.as_deref().unwrap_or("nothing"),
+                    it.leader,
+                    members.join(",")
+                )
+            }
+            Reply::SyncGroup(it) if it.error_code != 0 => format!("refused {}", it.error_code),
+            Reply::SyncGroup(it) => {
+                let assignment = parse_assignment(&it.assignment).unwrap_or_default();
+                let part = |it: &Given| (self.id(&it.topic), it.partitions.clone());
+                let parts: Vec<_> = assignment.assigned_partitions.iter().map(part).collect();
+                format!("has {}", self.parts(parts.iter().map(|(id, list)| (*id, &list[..]))))
+            }
+            Reply::Heartbeat(it) => format!("heard {}", it.error_code),
+            Reply::LeaveGroup(it) => {
+                let errors: Vec<String> = it.members.iter().map(|it| it.error_code.to_string()).collect();
+                format!("left {} {}", it.error_code, errors.join(" "))
+            }
             other => format!("{other:?}"),
         };
         if answer.ticket.0 == self.asked { told } else { format!("to {}: {told}", answer.ticket.0) }
@@ -455,6 +591,14 @@ fn member(it: &ConsumerGroupMemberMetadataValue) -> String {
         text += &format!(" classic={} session={}", names.join(","), classic.session_timeout_ms);
     }
     text + &format!(" {}@{}", it.client_id, it.client_host)
+}
+
+fn told_id(reply: &Reply) -> Option<String> {
+    match reply {
+        Reply::JoinGroup(it) => Some(it.member_id.clone()).filter(|id| !id.is_empty()),
+        Reply::ConsumerGroupHeartbeat(it) => it.member_id.clone(),
+        _ => None,
+    }
 }
 
 fn told<Value>(kind: &str, key: &[&str], value: Option<&Value>, tell: impl Fn(&Value) -> String) -> String {
