@@ -14,6 +14,7 @@ use storage::disk::LocalFuture;
 use crate::shard::Shard;
 use crate::shard::reads::LeftWaiting;
 
+mod alter_configs;
 mod api_versions;
 mod create_partitions;
 mod create_topics;
@@ -23,7 +24,9 @@ mod describe_cluster;
 mod describe_configs;
 mod describe_topic_partitions;
 mod fetch;
+mod incremental_alter_configs;
 mod init_producer_id;
+mod list_config_resources;
 mod list_offsets;
 mod metadata;
 mod offset_for_leader_epoch;
@@ -52,10 +55,19 @@ pub(crate) const APIS: &[Api] = &[
     },
     Api { key: ApiKey::CreatePartitions, handle: |s, c, r| decoded(s, c, r, create_partitions::handle) },
     Api { key: ApiKey::DescribeConfigs, handle: |s, c, r| decoded(s, c, r, describe_configs::handle) },
+    Api { key: ApiKey::AlterConfigs, handle: |s, c, r| decoded(s, c, r, alter_configs::handle) },
+    Api {
+        key: ApiKey::IncrementalAlterConfigs,
+        handle: |s, c, r| decoded(s, c, r, incremental_alter_configs::handle),
+    },
     Api { key: ApiKey::DescribeCluster, handle: |s, c, r| decoded(s, c, r, describe_cluster::handle) },
     Api {
         key: ApiKey::DescribeTopicPartitions,
         handle: |s, c, r| decoded(s, c, r, describe_topic_partitions::handle),
+    },
+    Api {
+        key: ApiKey::ListConfigResources,
+        handle: |s, c, r| decoded(s, c, r, list_config_resources::handle),
     },
 ];
 

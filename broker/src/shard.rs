@@ -23,6 +23,7 @@ use crate::promise::{Promise, promise};
 pub(crate) mod budget;
 pub(crate) mod catalogues;
 pub(crate) mod chores;
+pub(crate) mod configs;
 pub(crate) mod connections;
 pub(crate) mod fetch_sessions;
 pub(crate) mod mailbox;

@@ -3,6 +3,7 @@
 //! One command per file below. Answers, error codes and messages are Apache Kafka 4.3.1's.
 
 mod allocate_producer_ids;
+mod alter_configs;
 mod create_partitions;
 mod create_topics;
 mod delete_topics;
@@ -25,6 +26,7 @@ use crate::machine::{Decision, Machine, Timestamp};
 use crate::metadata::topics::directory;
 use crate::metadata::{ApplyError, Image, MetadataRecord, Overrides};
 pub use allocate_producer_ids::{AllocateProducerIds, PRODUCER_IDS_PER_BLOCK};
+pub use alter_configs::{AlterConfigs, Altered, Change, Outcomes, operation};
 pub use create_partitions::CreatePartitions;
 pub use create_topics::CreateTopics;
 pub use delete_topics::DeleteTopics;
@@ -64,6 +66,7 @@ pub enum Command {
     RegisterBroker(RegisterBroker),
     UnfenceBroker(UnfenceBroker),
     AllocateProducerIds(AllocateProducerIds),
+    AlterConfigs(AlterConfigs),
 }
 
 /// The answer to the command of the same name.
@@ -77,6 +80,8 @@ pub enum Reply {
     UnfenceBroker(Result<(), Refused>),
     /// A block of ids that nobody else gets.
     AllocateProducerIds(Result<Range<i64>, Refused>),
+    /// For each resource, in order.
+    AlterConfigs(Outcomes),
 }
 
 /// An error as a client gets it.
@@ -88,6 +93,7 @@ pub struct Refused {
 
 /// Kafka: no single request may lead to more records than this.
 pub const RECORDS_MAX: usize = 10_000;
+const MESSAGE_BYTES_MAX: usize = 4096;
 const TOO_MANY_RECORDS: &str = "Unable to perform excessively large batch operation.";
 
 impl Controller {
@@ -170,6 +176,7 @@ impl Machine for Controller {
             Command::AllocateProducerIds(it) => {
                 self.allocate_producer_ids(&it).map(Reply::AllocateProducerIds)
             }
+            Command::AlterConfigs(it) => self.alter_configs(&it).map(Reply::AlterConfigs),
         }
     }
 
@@ -187,7 +194,14 @@ impl Machine for Controller {
 
 impl Refused {
     fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { code, message: Some(message.into()) }
+        let mut message = message.into();
+        // Names and values are as long as a client likes, and an answer's strings have their limit.
+        if let Some((end, _)) =
+            message.char_indices().find(|(at, one)| at + one.len_utf8() > MESSAGE_BYTES_MAX)
+        {
+            message.truncate(end);
+        }
+        Self { code, message: Some(message) }
     }
 
     fn plain(code: ErrorCode) -> Self {

@@ -4,9 +4,10 @@
 //! - [`controller`]: the metadata machine: topics, partitions, brokers, producer ids.
 //! - [`groups`]: consumer groups and their offsets.
 //! - [`metadata`]: the image that every broker has, and the records that it is made of.
-//! - [`setting`] and [`topic_settings`]: how settings are read and checked, and those of topics.
+//! - [`setting`]: how settings are read and checked. [`topic_settings`], [`group_settings`]: those of topics and groups.
 
 pub mod controller;
+pub mod group_settings;
 pub mod groups;
 pub mod machine;
 pub mod metadata;

@@ -106,10 +106,20 @@ impl Image {
     /// Where a topic's settings may have been set, as seen by one broker with what it was started with.
     pub fn topic_layers<'a>(&'a self, topic: &str, node_id: i32, statics: &'a Overrides) -> Layers<'a> {
         Layers {
-            topic: self.configs.of(ResourceKind::Topic, topic),
+            own: self.configs.of(ResourceKind::Topic, topic),
+            own_source: Source::Topic,
             broker: self.configs.of(ResourceKind::Broker, &node_id.to_string()),
             all_brokers: self.configs.of(ResourceKind::Broker, ""),
             statics,
+        }
+    }
+
+    /// As [`Image::topic_layers`] of a group, which need not exist.
+    pub fn group_layers<'a>(&'a self, group: &str, node_id: i32, statics: &'a Overrides) -> Layers<'a> {
+        Layers {
+            own: self.configs.of(ResourceKind::Group, group),
+            own_source: Source::Group,
+            ..self.topic_layers("", node_id, statics)
         }
     }
 

@@ -76,6 +76,8 @@ pub enum Valid {
     },
     /// `*`, or `partition:broker` pairs.
     ThrottledReplicas,
+    /// `latest`, `earliest`, or `by_duration:` and an ISO 8601 duration that is not negative.
+    OffsetReset,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,7 +106,13 @@ impl Setting {
     pub fn parse(&self, text: &str) -> Result<Value, Invalid> {
         let value = self.kind.read(text).map_err(|reason| self.invalid(text, reason))?;
         self.check(&value)?;
-        Ok(value)
+        Ok(match (value, self.valid) {
+            // Kafka: what was said twice counts once.
+            (Value::List(list), Valid::ElementsOneOf { may_repeat: true, .. }) => {
+                Value::List(without_repetition(list))
+            }
+            (value, _) => value,
+        })
     }
 
     /// The default as a value; `None` where there is none.
@@ -156,6 +164,10 @@ impl Setting {
                 self.check_list(list, Some(of), may_be_empty, may_repeat)
             }
             (Value::List(list), Valid::ThrottledReplicas) => self.check_throttled(list),
+            (Value::Text(text), Valid::OffsetReset) if !is_offset_reset(text) => Err(self.invalid(
+                text,
+                "The value must be either 'earliest', 'latest' or of the format 'by_duration:<PnDTnHnMn.nS>'.",
+            )),
             _ => Ok(()),
         }
     }
@@ -200,7 +212,8 @@ impl Setting {
     fn check_throttled(&self, list: &[String]) -> Result<(), Invalid> {
         let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
         let is_pair = |one: &String| one.split_once(':').is_some_and(|(p, b)| digits(p) && digits(b));
-        if list.iter().all(is_pair) || (list.len() == 1 && list[0] == "*") {
+        // Kafka: nothing between two commas does no harm.
+        if list.iter().all(|one| one.is_empty() || is_pair(one)) || list.concat() == "*" {
             return Ok(());
         }
         let reason = format!(
@@ -214,6 +227,41 @@ impl Setting {
     fn invalid(&self, value: impl fmt::Display, reason: impl fmt::Display) -> Invalid {
         Invalid(format!("Invalid value {value} for configuration {}: {reason}", self.name))
     }
+}
+
+fn is_offset_reset(text: &str) -> bool {
+    matches!(text, "latest" | "earliest") || text.strip_prefix("by_duration:").is_some_and(is_duration)
+}
+
+/// `PnDTnHnMn.nS`, with at least one part.
+fn is_duration(text: &str) -> bool {
+    let Some(text) = text.strip_prefix(['P', 'p']) else { return false };
+    let (days, time) = match text.split_once(['T', 't']) {
+        Some((days, time)) => (days, Some(time)),
+        None => (text, None),
+    };
+    let time_is_fine = match time {
+        Some(time) => !time.is_empty() && after(after(after(time, 'H'), 'M'), 'S').is_empty(),
+        None => !days.is_empty(),
+    };
+    after(days, 'D').is_empty() && time_is_fine
+}
+
+/// What follows a number with that unit; all of it if none is there. Seconds may have a fraction.
+fn after(text: &str, unit: char) -> &str {
+    let Some((number, rest)) = text.split_once([unit, unit.to_ascii_lowercase()]) else { return text };
+    let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
+    let whole = match number.split_once(['.', ',']) {
+        Some((whole, fraction)) if unit == 'S' && fraction.len() <= 9 && digits(fraction) => whole,
+        _ => number,
+    };
+    if !whole.is_empty() && digits(whole) { rest } else { text }
+}
+
+fn without_repetition(mut list: Vec<String>) -> Vec<String> {
+    let mut seen = BTreeSet::new();
+    list.retain(|one| seen.insert(one.clone()));
+    list
 }
 
 impl Kind {
@@ -369,6 +417,9 @@ mod tests {
     const CLEANUP: Valid =
         Valid::ElementsOneOf { of: &["compact", "delete"], may_be_empty: true, may_repeat: false };
 
+    const REPEATING: Valid =
+        Valid::ElementsOneOf { of: &["compact", "delete"], may_be_empty: true, may_repeat: true };
+
     #[track_caller]
     fn check(kind: Kind, valid: Valid, text: &str, expected: Result<&str, &str>) {
         let setting = Setting {
@@ -462,9 +513,35 @@ mod tests {
         check(Kind::List, Valid::Elements { may_be_empty: false }, "", Err(empty));
         check(Kind::List, Valid::ThrottledReplicas, "*", Ok("*"));
         check(Kind::List, Valid::ThrottledReplicas, "1:1, 2:2", Ok("1:1,2:2"));
+        check(Kind::List, Valid::ThrottledReplicas, "1:1,,2:2,", Ok("1:1,,2:2,"));
+        check(Kind::List, Valid::ThrottledReplicas, "*,", Ok("*,"));
         check(Kind::List, Valid::ThrottledReplicas, "", Ok(""));
+        check(Kind::List, REPEATING, "compact, delete,compact", Ok("compact,delete"));
         let replicas = "Invalid value [*, 1:1] for configuration a.b: a.b must be the literal '*' or a list of \
                         replicas in the following format: [partitionId]:[brokerId],[partitionId]:[brokerId],...";
         check(Kind::List, Valid::ThrottledReplicas, "*,1:1", Err(replicas));
+    }
+
+    #[test]
+    fn offsets_may_be_reset_to_an_end_or_by_a_duration() {
+        for good in ["latest", "earliest", "by_duration:PT1H", "by_duration:p1dt2h3m4.5s", "by_duration:P2D"]
+        {
+            check(Kind::String, Valid::OffsetReset, good, Ok(good));
+        }
+        for bad in
+            ["", "none", "Latest", "by_duration:", "by_duration:P", "by_duration:PT", "by_duration:-PT1H"]
+                .into_iter()
+                .chain([
+                    "by_duration:PT1M1H",
+                    "by_duration:PT1.5H",
+                    "by_duration:1D",
+                    "by_duration:PTS",
+                    "by_duration:P1DT",
+                ])
+        {
+            let reason = "The value must be either 'earliest', 'latest' or of the format 'by_duration:<PnDTnHnMn.nS>'.";
+            let refused = format!("Invalid value {bad} for configuration a.b: {reason}");
+            check(Kind::String, Valid::OffsetReset, bad, Err(&refused));
+        }
     }
 }

@@ -35,6 +35,16 @@ pub fn find(name: &str) -> Option<&'static TopicSetting> {
     TOPIC_SETTINGS.iter().find(|topic| topic.setting.name == name)
 }
 
+/// The setting by which a running broker, or all of them, can be given another default for topics: one that acts at once,
+/// under the broker's name for it.
+pub fn changeable_default(name: &str) -> Option<Setting> {
+    let of_that_name =
+        |topic: &TopicSetting| topic.synonyms.iter().any(|one| one.name == name && one.factor == 1);
+    let topic = TOPIC_SETTINGS.iter().find(|topic| of_that_name(topic))?;
+    let synonym = topic.synonyms.iter().find(|one| one.name == name)?;
+    (topic.setting.standing == Honoured).then_some(Setting { name: synonym.name, ..topic.setting })
+}
+
 const fn topic(
     name: &'static str,
     kind: Kind,

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use cluster::controller::{Command, Controller, UnfenceBroker};
+use cluster::controller::{AlterConfigs, Altered, Change, Command, Controller, Refused, UnfenceBroker};
 use cluster::machine::{Machine, Timestamp};
 use cluster::metadata::{Image, MetadataRecord};
 use cluster_under_test::{ClusterUnderTest, settings};
@@ -31,7 +31,7 @@ fn random_command(random: &mut Random) -> String {
     let name = random.pick(&names);
     let number = random.below(4) as i64 - 1;
     let broker = random.below(4);
-    match random.below(12) {
+    match random.below(16) {
         0..=3 => {
             let config = random.pick(&["", " retention.ms=5", " min.insync.replicas=2", " nope=1"]);
             let manual = random.pick(&["", "", " a=0:1,2;1:2,1"]);
@@ -49,8 +49,36 @@ fn random_command(random: &mut Random) -> String {
         ),
         9 => format!("unfence {broker}{}", random.pick(&["", " new-epochs"])),
         10 => format!("ids {broker} {}", random.below(20)),
+        11..=14 => random_change(random, name),
         _ => "ids 1 9".to_owned(),
     }
+}
+
+fn random_change(random: &mut Random, topic: &str) -> String {
+    let verb = random.pick(&["alter", "alter", "replace"]);
+    let topics =
+        ["retention.ms=7", "cleanup.policy=compact", "min.insync.replicas=2", "segment.ms=8", "nope=1"];
+    let lists =
+        ["cleanup.policy+=delete", "cleanup.policy-=compact", "-retention.ms", "-min.insync.replicas"];
+    let resources = [
+        ("topic", if topic.is_empty() { "a" } else { topic }, random.pick(&topics), random.pick(&lists)),
+        ("group", "g", "consumer.session.timeout.ms=50000", "-consumer.heartbeat.interval.ms"),
+        ("group", "h", "-consumer.session.timeout.ms", "consumer.heartbeat.interval.ms=6000"),
+        ("broker", "1", "message.max.bytes=5", "-log.segment.bytes"),
+        (
+            "broker",
+            "\"\"",
+            "min.insync.replicas=1",
+            random.pick(&["-message.max.bytes", "message.max.bytes=9"]),
+        ),
+    ];
+    let (kind, name, one, other) = resources[random.below(resources.len() as u64) as usize];
+    match verb {
+        "replace" => format!("replace {kind} {name} {}", one.replace("-consumer.session.timeout.ms", "")),
+        verb => format!("{verb} {kind} {name} {one} {other} | group i consumer.session.timeout.ms=45001"),
+    }
+    .trim_end()
+    .to_owned()
 }
 
 #[test]
@@ -125,4 +153,30 @@ fn leaders_come_back_as_in_kafkas_own_log() {
     decided.sort();
     expected.sort();
     assert_eq!(decided, expected);
+}
+
+#[test]
+fn one_request_changes_so_many_settings_and_no_more() {
+    let cluster = ClusterUnderTest::new();
+    let alter = |groups: usize, value: &str| {
+        let change = |name: &str| Change { name: name.into(), operation: 0, value: Some(value.to_owned()) };
+        let group = |at: usize| Altered {
+            kind: 32,
+            name: format!("group-{at}"),
+            changes: vec![change("consumer.session.timeout.ms"), change("share.session.timeout.ms")],
+            replaces_all: false,
+        };
+        let mut resources: Vec<Altered> = (0..groups).map(group).collect();
+        resources.push(Altered { kind: 99, name: String::new(), changes: Vec::new(), replaces_all: false });
+        let decided = cluster.controller.alter_configs(&AlterConfigs { resources, validate_only: true });
+        assert!(decided.records.is_empty(), "only checked");
+        let code = |outcome: &Result<(), Refused>| outcome.as_ref().map_err(|refused| refused.code.0).err();
+        let codes: BTreeSet<Option<i16>> = decided.reply.iter().map(code).collect();
+        (decided.reply.len(), codes)
+    };
+    assert_eq!(alter(5_000, "45000"), (5_001, BTreeSet::from([None, Some(42)])));
+    // Those that are refused anyway keep their reason.
+    assert_eq!(alter(5_001, "45000"), (5_002, BTreeSet::from([Some(42), Some(44)])));
+    let long = " ".repeat(30_000) + "45000";
+    assert_eq!(alter(200, &long), (201, BTreeSet::from([Some(42), Some(44)])));
 }

@@ -1,6 +1,6 @@
 //! DescribeConfigs (32), versions 1-4.
 //!
-//! Topics and brokers (an empty broker name: the settings of all). 3: types and documentation
+//! Topics, brokers (an empty broker name: the settings of all) and groups, which need not exist. 3: types and documentation
 //! (KIP-569). 4: flexible.
 
 use std::collections::HashSet;
@@ -76,6 +76,12 @@ fn describe(
                 Err((ErrorCode::INVALID_REQUEST, text))
             }
         },
+        Some(ResourceKind::Group) if name.is_empty() => {
+            Err((ErrorCode::INVALID_REQUEST, "Group name must not be empty".to_owned()))
+        }
+        Some(ResourceKind::Group) => {
+            Ok(image.group_layers(name, config.node_id, &config.statics).describe_group())
+        }
         _ => Err((
             ErrorCode::INVALID_REQUEST,
             format!("Unsupported resource type: {}", resource.resource_type),

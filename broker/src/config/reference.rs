@@ -2,8 +2,9 @@
 
 use std::fmt::Write;
 
+use cluster::group_settings::GROUP_SETTINGS;
 use cluster::setting::{Setting, Standing, Valid};
-use cluster::topic_settings::TOPIC_SETTINGS;
+use cluster::topic_settings::{TOPIC_SETTINGS, changeable_default};
 
 use super::broker_settings::{self, AREAS, BrokerSetting, SINGLE_NODE};
 use super::own_settings::{OWN_SETTINGS, OwnSetting};
@@ -45,14 +46,17 @@ tail_cache_bytes = "512 MiB"
 - **Tables.** `[kafka]` and `[node]` may be used to group settings; they change nothing. In TOML a name cannot be both a value and
   the beginning of another name, so some names need quotation marks where both are given: {quoted}.
 - **Mistakes.** A name that is not known, a value of the wrong type and one out of its range are errors, told with line and column.
-- **Topics** inherit their settings from the broker's; they can also set them for themselves (last section).
+- **Topics** inherit their settings from the broker's; they can also set them for themselves, as can groups (last sections).
+- **While running.** The settings of topics and groups change at once, by `millstream config set` or any Kafka client, and so do
+  those of the broker that are marked *while running*, for one broker or for all. What is set that way wins over the file. Other
+  settings of the broker are read at its start.
 
 What a setting does here:
 
 - *honoured*: what its name says.
 - *accepted*: read, checked and shown, but without effect, for the reason given.
 - *not yet*: known, but not built. The broker refuses to start with anything but the default. A topic may set it, as clients do:
-  that is recorded, and has no effect yet.
+  that is recorded, and has no effect yet. A group may not.
 "#;
 
 /// The whole document.
@@ -64,7 +68,7 @@ pub(super) fn document() -> String {
     for (area, settings) in AREAS {
         let _ = write!(out, "\n## {area}\n\n");
         let shown = settings.iter().filter(|row| !row.is_internal);
-        table(&mut out, shown.map(|row| (&row.setting, row.update.name().to_owned())));
+        table(&mut out, shown.map(|row| (&row.setting, scope(row).to_owned())));
     }
     out.push_str("\n## Topics' own settings\n\nThe last column names the broker's setting that holds where the topic says nothing.\n\n");
     let shown = TOPIC_SETTINGS.iter().filter(|topic| !topic.is_internal);
@@ -73,6 +77,14 @@ pub(super) fn document() -> String {
         shown.map(|topic| {
             let synonyms: Vec<String> = topic.synonyms.iter().map(|one| format!("`{}`", one.name)).collect();
             (&topic.setting, synonyms.join(", "))
+        }),
+    );
+    out.push_str("\n## Groups' own settings\n\nThe last column names the broker's setting that holds where the group says nothing.\n\n");
+    table(
+        &mut out,
+        GROUP_SETTINGS.iter().map(|group| {
+            let synonyms = group.synonyms.iter().filter(|one| one.name != group.setting.name);
+            (&group.setting, synonyms.map(|one| format!("`{}`", one.name)).collect())
         }),
     );
     out
@@ -97,11 +109,16 @@ fn table<'a>(out: &mut String, rows: impl Iterator<Item = (&'a Setting, String)>
     }
 }
 
+/// Kafka changes more while it runs; here only what topics take from their broker.
+fn scope(row: &BrokerSetting) -> &'static str {
+    if changeable_default(row.setting.name).is_some() { "while running" } else { "at start" }
+}
+
 fn own_scope(own: &OwnSetting) -> String {
     match (own.per_core, own.only_per_core) {
         (_, true) => "only in `[[core]]`".to_owned(),
         (true, false) => "per core".to_owned(),
-        (false, false) => "read-only".to_owned(),
+        (false, false) => "at start".to_owned(),
     }
 }
 
@@ -150,6 +167,7 @@ fn accepts(setting: &Setting) -> String {
         Valid::Elements { may_be_empty: false } => "at least one, each once".to_owned(),
         Valid::ElementsOneOf { of, .. } => format!("any of {}", words(of)),
         Valid::ThrottledReplicas => "`*` or `partition:broker` pairs".to_owned(),
+        Valid::OffsetReset => "`latest`, `earliest` or `by_duration:PnDTnHnMn.nS`".to_owned(),
     }
 }
 

@@ -1,10 +1,11 @@
 use std::collections::BTreeSet;
 
-use super::broker_settings::{SINGLE_NODE, Update};
+use super::broker_settings::{BrokerSetting, SINGLE_NODE, Update};
 use super::own_settings::OWN_SETTINGS;
 use super::*;
+use cluster::group_settings::{self, GROUP_SETTINGS};
 use cluster::setting::{Default as SettingDefault, Kind as SettingKind, Setting, Standing};
-use cluster::topic_settings::TOPIC_SETTINGS;
+use cluster::topic_settings::{TOPIC_SETTINGS, changeable_default};
 
 fn load_all(
     file: &str,
@@ -305,6 +306,30 @@ fn tables_are_consistent() {
     assert!(
         broker_settings::all().all(|row| row.update != Update::PerBroker || row.topic_setting().is_none())
     );
+}
+
+#[test]
+fn what_changes_while_running_is_what_kafka_changes_for_all_brokers() {
+    let changeable = |row: &&BrokerSetting| changeable_default(row.setting.name).is_some();
+    let rows: Vec<_> = broker_settings::all().filter(changeable).collect();
+    assert!(rows.len() > 10, "{}", rows.len());
+    for row in rows {
+        assert_eq!(row.update, Update::ClusterWide, "{}", row.setting.name);
+        assert_eq!(row.setting.standing, Standing::Honoured, "{}", row.setting.name);
+    }
+}
+
+#[test]
+fn groups_take_their_defaults_and_bounds_from_settings_that_there_are() {
+    let synonyms = GROUP_SETTINGS
+        .iter()
+        .flat_map(|group| group.synonyms.iter().filter(|synonym| synonym.name != group.setting.name));
+    let defaults = synonyms.map(|synonym| (synonym.name, synonym.default.unwrap().to_owned()));
+    let bounds = group_settings::bounds().map(|(name, default)| (name, default.to_string()));
+    for (name, default) in defaults.chain(bounds) {
+        let row = broker_settings::find(name).unwrap_or_else(|| panic!("{name} is missing"));
+        assert_eq!(row.setting.default_text(), Some(default.as_str()), "{name}");
+    }
 }
 
 /// A setting that claims to be honoured must reach the code: giving it another value gives another configuration.

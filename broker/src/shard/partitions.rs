@@ -69,7 +69,7 @@ impl Shard {
     }
 
     /// The same for all partitions of a topic.
-    fn settings_of(&self, image: &Image, id: Uuid, name: &str) -> Rc<TopicSettings> {
+    pub(super) fn settings_of(&self, image: &Image, id: Uuid, name: &str) -> Rc<TopicSettings> {
         let mut known = self.topic_settings.borrow_mut();
         known.entry(id).or_insert_with(|| Rc::new(TopicSettings::of(image, &self.config, name))).clone()
     }
@@ -119,13 +119,5 @@ impl Shard {
             }),
         );
         promised
-    }
-
-    pub(super) fn settings_changed(&self) {
-        let image = self.image.borrow();
-        self.topic_settings.borrow_mut().clear();
-        for (id, partition) in self.partitions.borrow().iter() {
-            partition.apply_settings(self.settings_of(&image, id.topic, &partition.topic));
-        }
     }
 }

@@ -10,6 +10,7 @@ use reactor::host;
 use storage::disk::{Class, LocalFuture};
 
 use super::Shard;
+use super::configs::Changed;
 use crate::controller::{Controller, ControllerError, Decided, Node};
 use crate::partition::Partition;
 use crate::promise::{Promised, promise};
@@ -93,9 +94,12 @@ impl Shard {
     /// As `publish`, of what an earlier run decided and did.
     async fn publish_replayed(self: &Rc<Self>, replayed: Decided) {
         self.on_every_core(move |shard| {
+            let mut changed = Changed::default();
             for (at, record) in replayed.records.iter() {
                 shard.apply_one(record, *at);
+                changed.note(record);
             }
+            shard.follow(&changed);
             Box::pin(std::future::ready(()))
         })
         .await;
@@ -104,10 +108,12 @@ impl Shard {
     /// Applies records to this core's image, and what they mean for its partitions. What to wait for until the folders
     /// of removed ones are out of the way.
     fn apply(self: &Rc<Self>, decided: &Decided) -> Vec<Promised<()>> {
-        let mut gone = Vec::new();
+        let (mut gone, mut changed) = (Vec::new(), Changed::default());
         for (at, record) in decided.records.iter() {
             gone.extend(self.apply_one(record, *at));
+            changed.note(record);
         }
+        self.follow(&changed);
         gone.into_iter().map(|partition| self.delete(partition)).collect()
     }
 
@@ -121,9 +127,6 @@ impl Shard {
         if let Err(error) = self.image.borrow_mut().apply(record, at) {
             // The controller applied the same record to the same image: this cannot go on.
             panic!("metadata record at offset {}: {}", error.offset, error.reason);
-        }
-        if matches!(record, MetadataRecord::Config(_)) {
-            self.settings_changed();
         }
         gone
     }

@@ -147,6 +147,7 @@ impl Controller {
         if !nulls.is_empty() {
             return refused(format!("Null value not supported for topic configs: {}", nulls.join(",")));
         }
+        // Order: before anything is collected, so that only settings that there are take room.
         if let Some(unknown) = topic.configs.iter().find(|it| topic_settings::find(&it.name).is_none()) {
             return refused(format!("Unknown topic config name: {}", unknown.name));
         }
@@ -155,6 +156,16 @@ impl Controller {
         for config in &topic.configs {
             overrides.set(&config.name, config.value.as_deref().expect("nulls were refused"));
         }
+        self.check_overrides(&overrides)?;
+        Ok(overrides)
+    }
+
+    /// Whether a topic may have these settings.
+    pub(super) fn check_overrides(&self, overrides: &Overrides) -> Result<(), Refused> {
+        let refused = |message: String| Err(Refused::new(ErrorCode::INVALID_CONFIG, message));
+        if let Some((unknown, _)) = overrides.iter().find(|(name, _)| topic_settings::find(name).is_none()) {
+            return refused(format!("Unknown topic config name: {unknown}"));
+        }
         for topic in TOPIC_SETTINGS {
             if let Some(Err(invalid)) =
                 overrides.get(topic.setting.name).map(|text| topic.setting.parse(text))
@@ -162,8 +173,7 @@ impl Controller {
                 return refused(invalid.0);
             }
         }
-        self.check_together(&overrides)?;
-        Ok(overrides)
+        self.check_together(overrides)
     }
 
     /// What no setting alone can get wrong.
@@ -191,12 +201,9 @@ impl Controller {
     }
 
     fn layers<'a>(&'a self, overrides: &'a Overrides) -> Layers<'a> {
-        let node = self.settings.node_id.to_string();
         Layers {
-            topic: Some(overrides),
-            broker: self.image.configs.of(ResourceKind::Broker, &node),
-            all_brokers: self.image.configs.of(ResourceKind::Broker, ""),
-            statics: &self.settings.statics,
+            own: Some(overrides),
+            ..self.image.topic_layers("", self.settings.node_id, &self.settings.statics)
         }
     }
 

@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use crate::setting::Kind;
+use crate::group_settings::{GROUP_SETTINGS, GroupSetting};
+use crate::setting::{Kind, Setting};
 use crate::topic_settings::{Synonym, TOPIC_SETTINGS, TopicSetting};
 
 /// What can be configured, with the number Kafka gives it.
@@ -146,10 +147,12 @@ impl Configs {
     }
 }
 
-/// The places where a topic's setting may have been set, nearest first.
+/// The places where a topic's or a group's setting may have been set, nearest first.
 #[derive(Clone, Copy, Debug)]
 pub struct Layers<'a> {
-    pub topic: Option<&'a Overrides>,
+    pub own: Option<&'a Overrides>,
+    /// What `own` counts as: [`Source::Topic`] or [`Source::Group`].
+    pub own_source: Source,
     pub broker: Option<&'a Overrides>,
     pub all_brokers: Option<&'a Overrides>,
     /// What the broker was started with, defaults left out.
@@ -183,50 +186,72 @@ impl<'a> Layers<'a> {
     /// What a topic's setting is and where that was said; the text as it was written, in the topic's unit. No text:
     /// unset and without a default.
     pub fn resolve(&self, topic: &TopicSetting) -> (Option<Cow<'a, str>>, Source) {
-        if let Some(text) = self.topic.and_then(|set| set.get(topic.setting.name)) {
-            return (Some(Cow::Borrowed(text)), Source::Topic);
+        self.look_up(&topic.setting, topic.synonyms)
+    }
+
+    /// As [`Layers::resolve`] of a group's setting.
+    pub fn resolve_group(&self, group: &GroupSetting) -> (Option<Cow<'a, str>>, Source) {
+        self.look_up(&group.setting, group.synonyms)
+    }
+
+    fn look_up(&self, setting: &Setting, synonyms: &[Synonym]) -> (Option<Cow<'a, str>>, Source) {
+        if let Some(text) = self.own.and_then(|set| set.get(setting.name)) {
+            return (Some(Cow::Borrowed(text)), self.own_source);
         }
         for (set, source) in self.broker_layers() {
-            for synonym in topic.synonyms {
+            for synonym in synonyms {
                 if let Some(text) = set.get(synonym.name) {
                     return (Some(synonym.in_topic_unit(text)), source);
                 }
             }
         }
-        (topic.setting.default_text().map(Cow::Borrowed), Source::Default)
+        (setting.default_text().map(Cow::Borrowed), Source::Default)
     }
 
     /// What DescribeConfigs answers for a topic, by name.
     pub fn describe_topic(&self) -> Vec<Described> {
         let is_shown = |topic: &&TopicSetting| !topic.is_internal || self.resolve(topic).0.is_some();
+        let shown = TOPIC_SETTINGS.iter().filter(is_shown);
+        self.describe_all(shown.map(|topic| (&topic.setting, topic.synonyms)))
+    }
+
+    /// What DescribeConfigs answers for a group, by name.
+    pub fn describe_group(&self) -> Vec<Described> {
+        self.describe_all(GROUP_SETTINGS.iter().map(|group| (&group.setting, group.synonyms)))
+    }
+
+    fn describe_all<'s>(
+        &self,
+        settings: impl Iterator<Item = (&'s Setting, &'s [Synonym])>,
+    ) -> Vec<Described> {
         let mut lines: Vec<Described> =
-            TOPIC_SETTINGS.iter().filter(is_shown).map(|topic| self.describe(topic)).collect();
+            settings.map(|(setting, synonyms)| self.describe(setting, synonyms)).collect();
         lines.sort_by(|a, b| a.name.cmp(&b.name));
         lines
     }
 
-    fn describe(&self, topic: &TopicSetting) -> Described {
-        let name = topic.setting.name;
+    fn describe(&self, setting: &Setting, synonyms: &[Synonym]) -> Described {
+        let name = setting.name;
         // Kafka: the value is answered in its plain form, whatever it was written as.
-        let value = self.resolve(topic).0.map(|text| match topic.setting.parse(&text) {
+        let value = self.look_up(setting, synonyms).0.map(|text| match setting.parse(&text) {
             Ok(value) => value.to_string(),
             Err(_) => text.into_owned(),
         });
-        let mut synonyms = self.described_synonyms(topic.synonyms);
-        if self.topic.is_some_and(|set| set.get(name).is_some()) {
-            let own = DescribedSynonym { name: name.to_owned(), value: value.clone(), source: Source::Topic };
-            synonyms.insert(0, own);
+        let mut synonyms = self.described_synonyms(synonyms);
+        if self.own.is_some_and(|set| set.get(name).is_some()) {
+            let source = self.own_source;
+            synonyms.insert(0, DescribedSynonym { name: name.to_owned(), value: value.clone(), source });
         }
         Described {
             name: name.to_owned(),
             value,
             // Kafka: says "default" even where the value comes from a synonym that is not listed.
             source: synonyms.first().map_or(Source::Default, |nearest| nearest.source),
-            kind: Some(topic.setting.kind),
-            is_sensitive: topic.setting.kind.is_sensitive(),
+            kind: Some(setting.kind),
+            is_sensitive: setting.kind.is_sensitive(),
             is_read_only: false,
             synonyms,
-            doc: topic.setting.doc,
+            doc: setting.doc,
         }
     }
 

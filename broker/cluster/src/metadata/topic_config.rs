@@ -160,7 +160,13 @@ mod tests {
         let topic = Overrides::from_iter([("retention.ms", "1000"), ("cleanup.policy", "compact, delete")]);
         let all = Overrides::from_iter([("log.segment.bytes", "2097152"), ("min.insync.replicas", "2")]);
         let statics = Overrides::from_iter([("log.segment.bytes", "4194304"), ("log.roll.hours", "2")]);
-        let layers = Layers { topic: Some(&topic), broker: None, all_brokers: Some(&all), statics: &statics };
+        let layers = Layers {
+            own: Some(&topic),
+            own_source: Source::Topic,
+            broker: None,
+            all_brokers: Some(&all),
+            statics: &statics,
+        };
         let config = TopicConfig::resolve(&layers);
         assert_eq!(config.retention_ms, 1000);
         assert!(config.cleanup_compact && config.cleanup_delete);
@@ -176,7 +182,13 @@ mod tests {
     fn unlimited_hours_mean_no_limit_and_small_internal_segments_win() {
         let topic = Overrides::from_iter([("internal.segment.bytes", "100")]);
         let statics = Overrides::from_iter([("log.retention.hours", "-1")]);
-        let layers = Layers { topic: Some(&topic), broker: None, all_brokers: None, statics: &statics };
+        let layers = Layers {
+            own: Some(&topic),
+            own_source: Source::Topic,
+            broker: None,
+            all_brokers: None,
+            statics: &statics,
+        };
         let config = TopicConfig::resolve(&layers);
         assert_eq!((config.retention_ms, config.segment_bytes), (-1, 100));
     }
@@ -187,7 +199,13 @@ mod tests {
             Overrides::from_iter([("retention.ms", " 1000000"), ("min.cleanable.dirty.ratio", "1e-1")]);
         let all = Overrides::from_iter([("log.retention.ms", "2000000"), ("min.insync.replicas", "1")]);
         let statics = Overrides::default();
-        let layers = Layers { topic: Some(&topic), broker: None, all_brokers: Some(&all), statics: &statics };
+        let layers = Layers {
+            own: Some(&topic),
+            own_source: Source::Topic,
+            broker: None,
+            all_brokers: Some(&all),
+            statics: &statics,
+        };
         let lines = layers.describe_topic();
         assert_eq!(lines.len(), 33);
         let shown = |name: &str| {

@@ -5,17 +5,21 @@
 //! create[?] TOPIC | TOPIC ...     TOPIC: NAME [p=N] [r=N] [a=0:1,2;1:2] [SETTING=VALUE ...], `_` stands for a space, `~` for null
 //! grow[?] NAME=COUNT[:1,2;2,1] ...          delete[@VERSION] NAME|#NAME(by id)|NAME#NAME(both)|- ...
 //! ids BROKER EPOCH                          describe TOPIC (if it were created)    overrides NAME
+//! alter[?] KIND NAME CHANGE .. | KIND NAME ...        CHANGE: S=V (set) -S (delete) S+=V (append) S-=V (subtract) S@9=V (9)
+//! replace[?] KIND NAME S=V .. | ...         KIND: topic, group, broker or a number
+//! describe-group NAME                       start SETTING=VALUE ... (with these in its file)
 //! ```
 //! `?` is "validate only". A first word `timeout=N` sets the timeout of the request.
 
 use cluster::controller::{
-    AllocateProducerIds, Command, Controller, CreatePartitions, CreateTopics, DeleteTopics, RegisterBroker,
-    Reply, Settings, UnfenceBroker,
+    AllocateProducerIds, AlterConfigs, Altered, Change, Command, Controller, CreatePartitions, CreateTopics,
+    DeleteTopics, Refused, RegisterBroker, Reply, Settings, UnfenceBroker,
 };
 use cluster::machine::{Machine, Timestamp};
+use cluster::metadata::configs::DescribedSynonym;
 use cluster::metadata::features::FEATURES;
 use cluster::metadata::topics::directory;
-use cluster::metadata::{MetadataRecord, Overrides, ResourceKind, bootstrap};
+use cluster::metadata::{MetadataRecord, Overrides, ResourceKind, Source, bootstrap};
 use protocol::ids::Uuid;
 use protocol::messages::broker_registration_request::{Feature, Listener};
 use protocol::messages::create_partitions_request::{CreatePartitionsAssignment, CreatePartitionsTopic};
@@ -73,6 +77,15 @@ impl ClusterUnderTest {
         if let Some(name) = line.strip_prefix("describe ") {
             return self.describe(name);
         }
+        if let Some(name) = line.strip_prefix("describe-group ") {
+            return self.describe_group(name);
+        }
+        if let Some(given) = line.strip_prefix("start ") {
+            let statics = given.split(' ').map(|pair| pair.split_once('=').unwrap()).collect();
+            self.controller = Controller::new(CLUSTER, Settings { statics, ..settings() });
+            self.append(&bootstrap::records(FEATURES));
+            return Vec::new();
+        }
         if let Some(disabled) = line.strip_prefix("restart delete.topic.enable=") {
             let delete_topic_enable = disabled == "true";
             let records = self.controller.image().records();
@@ -120,6 +133,13 @@ impl ClusterUnderTest {
             "ids" => {
                 let (broker_id, broker_epoch) = (words[0].parse().unwrap(), words[1].parse().unwrap());
                 (Command::AllocateProducerIds(AllocateProducerIds { broker_id, broker_epoch }), Vec::new())
+            }
+            "alter" | "replace" => {
+                let replaces_all = verb.starts_with("replace");
+                let resources = words.join(" ");
+                let resources = resources.split(" | ").filter(|it| !it.is_empty());
+                let resources = resources.map(|it| altered(it, replaces_all)).collect();
+                (Command::AlterConfigs(AlterConfigs { resources, validate_only }), Vec::new())
             }
             delete => {
                 let version = delete.strip_prefix("delete").expect("a command");
@@ -205,6 +225,21 @@ impl ClusterUnderTest {
         lines
     }
 
+    fn describe_group(&self, name: &str) -> Vec<String> {
+        let statics = Overrides::default();
+        let lines = self.controller.image().group_layers(name, 1, &statics).describe_group();
+        let mut said = vec![format!("{} settings", lines.len())];
+        let interesting = lines.into_iter().filter(|line| line.source != Source::Default);
+        said.extend(interesting.map(|line| {
+            let synonym = |it: &DescribedSynonym| {
+                format!(" {}:{}={}", it.source.code(), it.name, it.value.as_deref().unwrap_or("null"))
+            };
+            let synonyms: String = line.synonyms.iter().map(synonym).collect();
+            format!("{}={}{synonyms}", line.name, line.value.as_deref().unwrap_or("null"))
+        }));
+        said
+    }
+
     fn shown(&self, record: &MetadataRecord, new: &[(Uuid, String)]) -> String {
         let name = |id: Uuid| match self.controller.image().topics.by_id(id) {
             Some(topic) => topic.name.to_string(),
@@ -214,7 +249,8 @@ impl ClusterUnderTest {
             MetadataRecord::Topic(it) => format!("+ topic {}", it.name),
             MetadataRecord::Config(it) => {
                 let value = it.value.as_deref().unwrap_or("null");
-                format!("+ config {} {} {}={value}", it.resource_type, it.resource_name, it.name)
+                let resource = shortened(&it.resource_name);
+                format!("+ config {} {resource} {}={value}", it.resource_type, it.name)
             }
             MetadataRecord::Partition(it) => format!(
                 "+ partition {}-{} replicas={:?} isr={:?} leader={} directories={}",
@@ -309,6 +345,53 @@ fn topic(text: &str) -> CreatableTopic {
     topic
 }
 
+fn altered(text: &str, replaces_all: bool) -> Altered {
+    let mut words = text.split(' ');
+    let kind = match words.next().unwrap() {
+        "topic" => 2,
+        "broker" => 4,
+        "group" => 32,
+        number => number.parse().unwrap(),
+    };
+    let name = match words.next().unwrap() {
+        "\"\"" => String::new(),
+        name => repeated(name).replace('%', " "),
+    };
+    Altered { kind, name, changes: words.flat_map(changes).collect(), replaces_all }
+}
+
+fn changes(word: &str) -> Vec<Change> {
+    let change = |name: &str, operation: i8, value: Option<&str>| Change {
+        name: name.replace('%', " "),
+        operation,
+        value: value.filter(|value| *value != "~").map(|value| repeated(value).replace('%', " ")),
+    };
+    if let Some(count) = word.strip_prefix("unknown*") {
+        let count: usize = count.parse().unwrap();
+        return (0..count).map(|at| change(&format!("unknown-{at}"), 1, None)).collect();
+    }
+    let Some((name, value)) = word.split_once('=') else {
+        return vec![change(word.strip_prefix('-').expect("-S"), 1, None)];
+    };
+    let (name, operation) = match name.split_once('@') {
+        Some((name, operation)) => (name, operation.parse().unwrap()),
+        None => match (name.strip_suffix('+'), name.strip_suffix('-')) {
+            (Some(name), _) => (name, 2),
+            (_, Some(name)) => (name, 3),
+            _ => (name, 0),
+        },
+    };
+    vec![change(name, operation, Some(value))]
+}
+
+/// `x*5` is five of them.
+fn repeated(text: &str) -> String {
+    match text.rsplit_once('*') {
+        Some((text, count)) if !text.is_empty() => text.repeat(count.parse().unwrap()),
+        _ => text.to_owned(),
+    }
+}
+
 fn growth(word: &str) -> CreatePartitionsTopic {
     let (name, rest) = word.split_once('=').expect("name=count");
     let (count, assignments) = match rest.split_once(':') {
@@ -365,9 +448,23 @@ fn answers(reply: &Reply) -> Vec<String> {
             Ok(()) => "ok".to_owned(),
             Err(refused) => line("refused", refused.code.0, refused.message.as_deref()),
         }],
+        Reply::AlterConfigs(outcomes) => {
+            let outcome = |done: &Result<(), Refused>| match done {
+                Ok(()) => "ok".to_owned(),
+                Err(refused) => {
+                    let message = refused.message.as_deref().map(shortened);
+                    line("refused", refused.code.0, message.as_deref())
+                }
+            };
+            outcomes.iter().map(outcome).collect()
+        }
         Reply::AllocateProducerIds(done) => vec![match done {
             Ok(block) => format!("ids {block:?}"),
             Err(refused) => line("refused", refused.code.0, refused.message.as_deref()),
         }],
     }
+}
+
+fn shortened(text: &str) -> String {
+    if text.len() <= 300 { text.to_owned() } else { format!("{}... ({} bytes)", &text[..60], text.len()) }
 }
