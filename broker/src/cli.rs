@@ -59,7 +59,7 @@ enum Command {
     Consume(consume::Arguments),
     /// Look at log files offline
     Log(log::Arguments),
-    /// Check configuration files
+    /// Check configuration files; show and change settings of topics, groups and brokers
     Config(config::Arguments),
     /// Give data directories an identity before the first start
     Format(format::Arguments),

@@ -55,6 +55,67 @@ fn topics_are_made_shown_and_removed() {
 }
 
 #[test]
+fn settings_of_what_runs_are_shown_and_changed() {
+    let broker = Broker::start("settings");
+    broker.says(&["topic", "create", "orders"], "");
+    let get = ["config", "get", "topic", "orders"];
+    let at_first = broker.says(&get, "");
+    assert_eq!(at_first, "CONFIG\tVALUE\tSET BY\nmin.insync.replicas\t1\tcluster, dynamic\n");
+    let set = ["config", "set", "topic", "orders", "retention.ms=86400000", "cleanup.policy+=compact"];
+    let could = broker.says(&[&set[..], &["--dry-run"]].concat(), "");
+    assert!(could.starts_with("topic orders could be changed: retention.ms=86400000\n"), "{could}");
+    assert_eq!(broker.says(&get, ""), at_first);
+    let done = "topic orders changed: retention.ms=86400000\ntopic orders changed: cleanup.policy+=compact\n";
+    assert_eq!(broker.says(&set, ""), done);
+    let shown = broker.says(&["config", "get", "topic", "orders", "cleanup.policy", "segment.ms"], "");
+    assert_eq!(
+        shown,
+        "CONFIG\tVALUE\tSET BY\ncleanup.policy\tdelete,compact\ttopic\nsegment.ms\t604800000\tdefault\n"
+    );
+    let unset = broker.says(&["config", "unset", "topic", "orders", "retention.ms", "cleanup.policy"], "");
+    assert!(unset.starts_with("topic orders changed: retention.ms back to its default\n"), "{unset}");
+    assert_eq!(broker.says(&get, ""), at_first);
+
+    broker.says(&["config", "set", "group", "g", "consumer.session.timeout.ms=50000"], "");
+    let listing = broker.says(&["config", "get", "group", "g", "--json"], "");
+    let listing: Value = serde_json::from_str(&listing).unwrap();
+    assert_eq!(
+        listing["settings"],
+        serde_json::json!([{"name": "consumer.session.timeout.ms", "value": "50000", "source": "group", "sensitive": false}])
+    );
+    broker.says(&["config", "set", "broker", "all", "message.max.bytes=2000000"], "");
+    let all = broker.says(&["config", "get", "broker", "all"], "");
+    assert!(all.contains("message.max.bytes\t2000000\tcluster, dynamic\n"), "{all}");
+    let one = broker.says(&["config", "get", "broker", "1", "message.max.bytes"], "");
+    assert!(one.ends_with("message.max.bytes\t2000000\tcluster, dynamic\n"), "{one}");
+
+    fails(
+        &broker.run(&["config", "set", "topic", "orders", "retention.ms=x"], b""),
+        1,
+        "Not a number of type LONG",
+    );
+    fails(&broker.run(&["config", "set", "topic", "orders", "no.such=1"], b""), 1, "INVALID_CONFIG");
+    fails(
+        &broker.run(&["config", "set", "topic", "other", "retention.ms=1"], b""),
+        1,
+        "there is no topic other",
+    );
+    fails(&broker.run(&["config", "get", "topic", "other"], b""), 1, "there is no topic other");
+    fails(
+        &broker.run(&["config", "get", "topic", "orders", "no.such"], b""),
+        1,
+        "topic orders has no setting no.such",
+    );
+    fails(
+        &broker.run(&["config", "set", "broker", "1", "num.io.threads=2"], b""),
+        1,
+        "while the broker runs",
+    );
+    fails(&broker.run(&["config", "get", "broker", "orders"], b""), 2, "a broker is named by its id");
+    fails(&broker.run(&["config", "set", "topic", "orders", "retention.ms"], b""), 2, "KEY=VALUE");
+}
+
+#[test]
 fn records_come_out_as_they_went_in() {
     let broker = Broker::start("records");
     broker.says(&["topic", "create", "orders"], "");

@@ -11,10 +11,12 @@ use std::{fmt, io};
 
 use protocol::messages::Message;
 
+pub(crate) use configs::{Alteration, Operation, Resource, ResourceKind, Setting};
 pub(crate) use connection::{Connection, Pending};
 pub(crate) use error::ClientError;
 pub(crate) use topics::{EARLIEST, Isolation, LATEST, Missing, Topic};
 
+mod configs;
 mod connection;
 mod error;
 mod topics;

@@ -1,11 +1,13 @@
-//! `millstream config`: is what was written what was meant?
+//! `millstream config`: checks a broker's file; shows and changes settings of what runs.
 
-use std::path::PathBuf;
+use std::fmt;
 
+use super::client::{Client, ClientError, Resource, ResourceKind};
 use super::failure::Failure;
-use super::output::Output;
-use super::start;
-use crate::config::CommandLine;
+
+mod alter;
+mod check;
+mod get;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -16,34 +18,84 @@ pub(crate) struct Arguments {
 #[derive(clap::Subcommand)]
 enum Command {
     /// Read a file as the broker would, and tell what is wrong with it
-    Check(Check),
-}
-
-#[derive(clap::Args)]
-#[command(
-    after_help = "MILLSTREAM_ variables and --set count as they do for `millstream start`. Ends with 1 if a broker would \
-not start with this.
-
-Examples:
-  millstream config check /etc/millstream/broker.toml
-  millstream config check broker.toml --set num.partitions=8"
-)]
-struct Check {
-    /// TOML, as for `millstream start --config`
-    file: PathBuf,
-    /// One setting, over file and environment; may be repeated
-    #[arg(long = "set", value_name = "KEY=VALUE")]
-    settings: Vec<String>,
+    Check(check::Arguments),
+    /// Show the settings of a topic, a group or a broker, and where each comes from
+    Get(get::Arguments),
+    /// Change settings of a topic, a group or a broker; they hold at once
+    Set(alter::Set),
+    /// Give settings of a topic, a group or a broker back to their defaults
+    Unset(alter::Unset),
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let Command::Check(check) = &arguments.command;
-    let command_line = CommandLine { settings: check.settings.clone(), ..CommandLine::default() };
-    let config = start::configured(Some(&check.file), &command_line).map_err(Failure::failed)?;
-    let mut output = Output::stdout();
-    for warning in &config.warnings {
-        output.line(&format!("warning: {warning}"))?;
+    match &arguments.command {
+        Command::Check(arguments) => check::run(arguments),
+        Command::Get(arguments) => get::run(arguments),
+        Command::Set(arguments) => alter::set(arguments),
+        Command::Unset(arguments) => alter::unset(arguments),
     }
-    output.line(&format!("{} is fine", check.file.display()))?;
-    output.flush()
+}
+
+/// Whose settings.
+#[derive(clap::Args, Clone, Debug)]
+struct Whose {
+    kind: Kind,
+    /// The topic, the group (which need not exist), or the broker's id; `all` for all brokers
+    name: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Kind {
+    Topic,
+    Group,
+    Broker,
+}
+
+/// What stands for the settings of all brokers.
+const ALL_BROKERS: &str = "all";
+
+impl Whose {
+    fn resource(&self) -> Result<Resource, Failure> {
+        let (kind, name) = match (self.kind, self.name.as_str()) {
+            (Kind::Topic, name) => (ResourceKind::Topic, name),
+            (Kind::Group, name) => (ResourceKind::Group, name),
+            (Kind::Broker, ALL_BROKERS) => (ResourceKind::Broker, ""),
+            (Kind::Broker, name) if name.parse::<i32>().is_ok() => (ResourceKind::Broker, name),
+            (Kind::Broker, name) => {
+                let text = format!("{name} is no broker: a broker is named by its id");
+                return Err(Failure::usage(text).next("say `broker 1`, or `broker all` for all of them"));
+            }
+        };
+        Ok(Resource { kind, name: name.to_owned() })
+    }
+
+    /// The error that people understand.
+    fn failed(&self, error: ClientError) -> Failure {
+        match error.code() {
+            Some(protocol::error_code::ErrorCode::UNKNOWN_TOPIC_OR_PARTITION) => {
+                ClientError::NoSuchTopic(self.name.clone()).into()
+            }
+            _ => error.into(),
+        }
+    }
+}
+
+impl fmt::Display for Whose {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.kind, self.name.as_str()) {
+            (Kind::Topic, name) => write!(f, "topic {name}"),
+            (Kind::Group, name) => write!(f, "group {name}"),
+            (Kind::Broker, ALL_BROKERS) => f.write_str("all brokers"),
+            (Kind::Broker, name) => write!(f, "broker {name}"),
+        }
+    }
+}
+
+/// Connects, and meets the brokers if one of them is meant.
+fn connect(brokers: &super::client::Brokers, resource: &Resource) -> Result<Client, Failure> {
+    let mut client = Client::connect(brokers)?;
+    if resource.node().is_some() {
+        client.retry(Client::meet_brokers)?;
+    }
+    Ok(client)
 }

@@ -97,6 +97,7 @@ fn next_step(code: ErrorCode) -> Option<&'static str> {
         ErrorCode::INVALID_REPLICATION_FACTOR => {
             "a topic cannot have more replicas than there are brokers; leave --replication-factor out for the default"
         }
+        ErrorCode::INVALID_CONFIG => "`millstream config get` with --all shows what can be set",
         ErrorCode::INVALID_TOPIC_EXCEPTION => "use up to 249 of the characters a-z A-Z 0-9 . _ -",
         ErrorCode::MESSAGE_TOO_LARGE | ErrorCode::RECORD_LIST_TOO_LARGE => {
             "send less at once with --batch-bytes, or raise the topic's max.message.bytes"

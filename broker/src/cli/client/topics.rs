@@ -126,10 +126,23 @@ impl Client {
         Topic::of(found).ok_or_else(unknown)
     }
 
+    /// Learns which brokers there are.
+    pub(crate) fn meet_brokers(&mut self) -> Result<(), ClientError> {
+        self.ask_metadata(Some(Vec::new()), Missing::Fails).map(|_| ())
+    }
+
     fn metadata(&mut self, topic: Option<&str>, missing: Missing) -> Result<MetadataResponse, ClientError> {
         let named = |name: &str| MetadataRequestTopic { name: Some(name.to_owned()), ..Default::default() };
+        self.ask_metadata(topic.map(|name| vec![named(name)]), missing)
+    }
+
+    fn ask_metadata(
+        &mut self,
+        topics: Option<Vec<MetadataRequestTopic>>,
+        missing: Missing,
+    ) -> Result<MetadataResponse, ClientError> {
         let request = MetadataRequest {
-            topics: topic.map(|name| vec![named(name)]),
+            topics,
             allow_auto_topic_creation: missing == Missing::IsCreated,
             ..Default::default()
         };

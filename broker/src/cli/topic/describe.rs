@@ -2,18 +2,21 @@
 
 use std::collections::BTreeMap;
 
-use protocol::messages::describe_configs_request::DescribeConfigsResource;
-use protocol::messages::{DescribeConfigsRequest, DescribeConfigsResponse};
 use serde::Serialize;
 
-use crate::cli::client::{Brokers, Client, ClientError, EARLIEST, Isolation, LATEST, Missing, To, Topic};
+use crate::cli::client::{
+    Brokers, Client, ClientError, EARLIEST, Isolation, LATEST, Missing, Resource, ResourceKind, Setting,
+    Topic,
+};
 use crate::cli::failure::Failure;
 use crate::cli::output::{JSON_VERSION, Output, Table};
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   millstream topic describe orders
-  millstream topic describe orders --json | jq '.topics[0].partitions[] | {index, end}'")]
+  millstream topic describe orders --json | jq '.topics[0].partitions[] | {index, end}'
+
+`millstream config get topic orders --all` shows every setting; `millstream config set topic orders` changes them.")]
 pub(crate) struct Arguments {
     /// One or more names
     #[arg(required = true, value_name = "TOPIC")]
@@ -62,9 +65,6 @@ struct Config {
     source: &'static str,
 }
 
-const TOPIC_RESOURCE: i8 = 2;
-const DEFAULT_SOURCE: i8 = 5;
-
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut client = Client::connect(&arguments.brokers)?;
     let mut topics = Vec::new();
@@ -96,45 +96,20 @@ fn ends(client: &mut Client, topic: &Topic, end: i64) -> BTreeMap<i32, i64> {
     found.into_iter().filter_map(|(index, offset)| Some((index, offset.ok()?))).collect()
 }
 
+/// What is not the default.
 fn configs(client: &mut Client, name: &str) -> Result<Option<Vec<Config>>, ClientError> {
-    let resource = DescribeConfigsResource {
-        resource_type: TOPIC_RESOURCE,
-        resource_name: name.to_owned(),
-        configuration_keys: None,
-    };
-    let request = DescribeConfigsRequest { resources: vec![resource], ..Default::default() };
-    let asked = client.retry(|client| {
-        let answer: DescribeConfigsResponse = client.ask(To::Any, &request, i16::MAX)?;
-        for result in &answer.results {
-            let what = || format!("cannot read the configuration of topic {name}");
-            ClientError::check(result.error_code, result.error_message.as_deref(), what)?;
-        }
-        Ok(answer)
-    });
-    let answer = match asked {
-        Ok(answer) => answer,
+    let resource = Resource { kind: ResourceKind::Topic, name: name.to_owned() };
+    let settings = match client.describe_configs(&resource, &[]) {
+        Ok(settings) => settings,
         Err(ClientError::Unserved { .. }) => return Ok(None),
         Err(error) => return Err(error),
     };
-    let all = answer.results.into_iter().flat_map(|result| result.configs);
-    let set = all.filter(|config| config.config_source != DEFAULT_SOURCE);
-    let shown = set.map(|config| Config {
-        name: config.name,
-        value: config.value,
-        source: source_name(config.config_source),
-    });
-    Ok(Some(shown.collect()))
-}
-
-/// Who said so, by Kafka's number.
-fn source_name(source: i8) -> &'static str {
-    match source {
-        1 => "topic",
-        2 => "broker, dynamic",
-        3 => "cluster, dynamic",
-        4 => "broker, static",
-        _ => "unknown",
-    }
+    let set = settings.into_iter().filter(|setting| !setting.is_default());
+    let config = |setting: Setting| {
+        let source = setting.set_by();
+        Config { name: setting.name, value: setting.value, source }
+    };
+    Ok(Some(set.map(config).collect()))
 }
 
 fn description(
