@@ -108,3 +108,49 @@ fn moved(member: &Member, state: State, epoch: i32, assigned: Owned, revoking: O
         revoking: Rc::new(revoking),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn step<'a>(
+        target: &'a Assignment,
+        subscribed: &'a BTreeSet<Uuid>,
+        owns: &'a [TopicPartitions],
+    ) -> Step<'a> {
+        Step {
+            target_epoch: 7,
+            target,
+            subscribed,
+            has_subscription_changed: false,
+            owns: Some(owns),
+            is_owned: &|_, _| false,
+        }
+    }
+
+    /// A later version may write states that are unknown here.
+    #[test]
+    fn a_member_in_an_unknown_state_begins_anew() {
+        let topic = Uuid::from_u64_pair(0, 1);
+        let target = Assignment::from_iter([(topic, vec![0, 1])]);
+        let subscribed = BTreeSet::from([topic]);
+        let member = Member { epoch: 5, state: State::Unknown, ..Member::new("m".into()) };
+        let some = [TopicPartitions { topic_id: topic, partitions: vec![0] }];
+        assert_eq!(step(&target, &subscribed, &some).of(&member), Err(Lost));
+        let silent = Step { owns: None, ..step(&target, &subscribed, &[]) };
+        assert_eq!(silent.of(&member), Err(Lost));
+        let moved = step(&target, &subscribed, &[]).of(&member).unwrap();
+        assert_eq!((moved.epoch, moved.previous_epoch, moved.state), (7, 5, State::Stable));
+        assert_eq!(*moved.assigned, Owned::from_iter([(topic, 0, 7), (topic, 1, 7)]));
+    }
+
+    #[test]
+    fn what_is_not_subscribed_to_any_more_is_not_given_though_the_target_has_it() {
+        let (topic, other) = (Uuid::from_u64_pair(0, 1), Uuid::from_u64_pair(0, 2));
+        let target = Assignment::from_iter([(topic, vec![0]), (other, vec![0])]);
+        let subscribed = BTreeSet::from([other]);
+        let member = Member::new("m".into());
+        let moved = step(&target, &subscribed, &[]).of(&member).unwrap();
+        assert_eq!(*moved.assigned, Owned::from_iter([(other, 0, 7)]));
+    }
+}

@@ -126,7 +126,7 @@ impl Watch {
         self.resolving.contains(group)
     }
 
-    pub(super) fn resolves(&mut self, group: &str) {
+    pub(in crate::groups) fn resolves(&mut self, group: &str) {
         self.resolving.remove(group);
     }
 
