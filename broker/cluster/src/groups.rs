@@ -12,6 +12,7 @@ mod command;
 mod consumer;
 pub mod consumer_protocol;
 mod group;
+mod limits;
 mod listing;
 mod members;
 pub mod metadata_hash;
@@ -123,6 +124,9 @@ impl Groups {
     ) -> Decision<GroupRecord, Vec<Answer>> {
         let Self { groups, sweep, .. } = self;
         let mut turn = turn!(self, image, now);
+        if limits::refuse_long_texts(&command, &mut turn) {
+            return turn.over();
+        }
         match command {
             Command::JoinGroup(asked) => members::join(groups, &asked, &mut turn),
             Command::SyncGroup(asked) => members::sync(groups, &asked, &mut turn),
@@ -362,6 +366,10 @@ fn delete_offsets(
 
 fn delete_group(groups: &BTreeMap<Name, Group>, id: &str, turn: &mut Turn<'_>) -> ErrorCode {
     match listing::admit_delete(groups.get(id)) {
+        // Kafka: no batch can take them. They can be deleted before, some at a time.
+        Ok(group) if !limits::is_one_batch(group.offsets.len(), id.len() + group.offsets.longest_name()) => {
+            ErrorCode::UNKNOWN_SERVER_ERROR
+        }
         Ok(group) => {
             let offsets = group.offsets.iter().map(|(topic, it)| delete::gone(id, topic, it.partition()));
             turn.records.extend(offsets);

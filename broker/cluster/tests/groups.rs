@@ -213,3 +213,111 @@ fn kafkas_log_is_read() {
     assert!(offsets.len() > 10);
     assert!(groups.counts().members > 0, "{:?}", groups.counts());
 }
+
+fn told(groups: &mut GroupsUnderTest, command: &str) -> String {
+    groups.command(command).join("\n")
+}
+
+#[test]
+fn what_no_record_can_hold_is_refused() {
+    let mut groups = GroupsUnderTest::new();
+    let long = "x".repeat(32_768);
+    for command in [
+        format!("a join {long} range:x"),
+        format!("a join g {long}:x"),
+        format!("a join g range:x type={long}"),
+        format!("a join g range:x instance={}", &long[..32_740]),
+        format!("{} join g range:x", &long[..32_740]),
+        format!("a commit {long} t-0=1"),
+    ] {
+        let told = told(&mut groups, &command);
+        assert!(
+            told.ends_with("INVALID_REQUEST") || told.ends_with("INVALID_REQUEST as -"),
+            "{}",
+            &told[..90]
+        );
+    }
+    assert_eq!(groups.history.len(), 0);
+    assert_eq!(groups.groups.counts().groups, BTreeMap::new());
+}
+
+#[test]
+fn what_no_batch_can_hold_is_refused() {
+    let mut groups = GroupsUnderTest::new();
+    let long = "x".repeat(32_000);
+    let partitions: String = (0..2_000).map(|partition| format!(" t-{partition}=1")).collect();
+    assert!(
+        told(&mut groups, &format!("a commit {long}{partitions}")).contains("INVALID_COMMIT_OFFSET_SIZE")
+    );
+    for part in 0..4 {
+        let partitions: String =
+            (0..500).map(|partition| format!(" t-{}=1", part * 500 + partition)).collect();
+        assert!(!told(&mut groups, &format!("a commit {long}{partitions}")).contains("INVALID"));
+    }
+    assert_eq!(told(&mut groups, &format!("a delete {long}")), "a deleted: UNKNOWN_SERVER_ERROR");
+    let partitions: String = (0..2_000).map(|partition| format!(" t-{partition}")).collect();
+    assert_eq!(told(&mut groups, &format!("a forget {long}{partitions}")), "a forgot: UNKNOWN_SERVER_ERROR");
+}
+
+#[test]
+fn a_group_keeps_no_more_than_its_log_can() {
+    let mut groups = GroupsUnderTest::new();
+    let large = "x".repeat(6 << 20);
+    for who in ["a", "b"] {
+        assert_eq!(
+            told(&mut groups, &format!("{who} join g range:{large} v=3")).matches("joined").count(),
+            0
+        );
+    }
+    assert_eq!(
+        told(&mut groups, &format!("c join g range:{large} v=3")),
+        "c not joined: GROUP_MAX_SIZE_REACHED as -"
+    );
+    groups.command("+6");
+    groups.command("b sync g as=b-1 gen=1");
+    // Its leader assigns more than can be written: all begin anew.
+    let assigned = format!("a sync g as=a-1 gen=1 a-1:{large} b-1:{large} c-1:{large}");
+    let expected = "b not synced: UNKNOWN_SERVER_ERROR\na not synced: UNKNOWN_SERVER_ERROR";
+    let mut told_all: Vec<String> = groups.command(&assigned);
+    told_all.sort();
+    let mut expected: Vec<&str> = expected.lines().collect();
+    expected.sort_unstable();
+    assert_eq!(told_all, expected);
+    assert_eq!(told(&mut groups, "a beat g as=a-1 gen=1"), "a heard: REBALANCE_IN_PROGRESS");
+}
+
+#[test]
+fn ids_are_not_given_out_without_end() {
+    let mut groups = GroupsUnderTest::new();
+    for _ in 0..10_000 {
+        assert!(told(&mut groups, "a join g range:x").contains("MEMBER_ID_REQUIRED"));
+    }
+    assert_eq!(told(&mut groups, "a join g range:x"), "a not joined: GROUP_MAX_SIZE_REACHED as -");
+    groups.command("+11");
+    assert!(told(&mut groups, "a join g range:x").contains("MEMBER_ID_REQUIRED"));
+}
+
+#[test]
+fn much_is_cleaned_up_a_little_at_a_time() {
+    for forgotten in [false, true] {
+        let mut groups = GroupsUnderTest::new();
+        groups.command("restart retention=100 check=10");
+        let partitions: String = (0..5_000).map(|partition| format!(" t#7-{partition}=1")).collect();
+        groups.command(&format!("a commit g{partitions}"));
+        groups.command("a commit h t#7-0=1 u-0=1");
+        let before = groups.history.len();
+        if forgotten {
+            assert_eq!(groups.command("gone t#7").len(), 2_000);
+            groups.command("+0");
+            assert_eq!(groups.command("a fetch h"), ["a fetched: NONE [u-0 = 1]"]);
+            assert_eq!(groups.history.len() - before, 5_001);
+        }
+        let happened = groups.command("+200");
+        assert!(happened.iter().any(|line| line == "+ group g gone"));
+        // A time, and what happened then.
+        let turns = happened.split(|line| !line.starts_with('+')).map(<[String]>::len);
+        assert!(turns.max().unwrap() <= 2_001);
+        assert_eq!(told(&mut groups, "x list"), "");
+        assert_eq!(groups.history.len() - before, 5_002 + 2);
+    }
+}

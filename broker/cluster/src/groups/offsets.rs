@@ -106,6 +106,11 @@ impl Offsets {
         self.topics.keys().map(|name| &**name)
     }
 
+    /// In bytes.
+    pub(super) fn longest_name(&self) -> usize {
+        self.topics().map(str::len).max().unwrap_or(0)
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = (&str, OffsetView<'_>)> {
         self.topics.iter().flat_map(|(name, topic)| topic.iter().map(move |offset| (&**name, offset)))
     }

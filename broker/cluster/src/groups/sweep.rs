@@ -30,9 +30,9 @@ struct Forgetting {
     after: Option<Name>,
 }
 
-/// In one turn.
+/// In one turn: records, and groups and offsets that are looked at.
 const RECORDS_MAX: usize = 2_000;
-const GROUPS_MAX: usize = 5_000;
+const LOOKS_MAX: usize = 20_000;
 
 type Groups = BTreeMap<Name, Group>;
 
@@ -58,7 +58,7 @@ impl Sweep {
 
     /// Its timer came up.
     pub(super) fn go_on(&mut self, groups: &Groups, turn: &mut Turn<'_>) {
-        let mut left = GROUPS_MAX;
+        let mut left = LOOKS_MAX;
         self.forget_some(groups, &mut left, turn);
         if !self.is_expiring && self.next.is_some_and(|next| next <= turn.now) {
             self.is_expiring = true;
@@ -84,8 +84,10 @@ impl Sweep {
             if *left == 0 || turn.records.len() >= RECORDS_MAX {
                 return;
             }
-            *left -= 1;
-            expire(name, group, turn);
+            *left = left.saturating_sub(1 + group.offsets.len());
+            if !expire(name, group, turn) {
+                return;
+            }
             self.expiring = Some(name.clone());
         }
         (self.is_expiring, self.expiring) = (false, None);
@@ -97,16 +99,19 @@ impl Sweep {
             if *left == 0 || turn.records.len() >= RECORDS_MAX {
                 return;
             }
-            *left -= 1;
+            *left = left.saturating_sub(1);
             for (topic, id) in &forgetting.topics {
                 let of_it = group.offsets.of(topic).filter(|it| match it.topic_id() {
                     unknown if unknown.is_zero() => it.commit_timestamp() <= forgetting.since,
                     known => known == *id,
                 });
-                let records = of_it.map(|it| gone(name, topic, it.partition()));
-                let before = turn.records.len();
-                turn.records.extend(records);
-                turn.tally.offsets_deleted += (turn.records.len() - before) as u64;
+                for offset in of_it {
+                    if turn.records.len() >= RECORDS_MAX {
+                        return;
+                    }
+                    turn.records.push(gone(name, topic, offset.partition()));
+                    turn.tally.offsets_deleted += 1;
+                }
             }
             forgetting.after = Some(name.clone());
         }
@@ -122,17 +127,22 @@ fn after<'a>(
     groups.range((from, Bound::Unbounded))
 }
 
-/// Ends the group's offsets that are past their retention, and the group itself if that leaves nothing of it.
-fn expire(name: &Name, group: &Group, turn: &mut Turn<'_>) {
+/// Ends the group's offsets that are past their retention, and the group itself if that leaves nothing of it. False if there is
+/// more to end than fits into this turn.
+fn expire(name: &Name, group: &Group, turn: &mut Turn<'_>) -> bool {
     let (offsets, retention) = (&group.offsets, group.retention());
     if retention == Retention::Never {
-        return;
+        return true;
     }
     let before = turn.records.len();
     for topic in offsets.topics().filter(|topic| !group.is_subscribed_to(topic)) {
         for offset in offsets.of(topic) {
             let has_passed = retention.has_passed(offset, turn.settings.offsets_retention_ms, turn.now.0);
             if has_passed && !offsets.is_pending(topic, offset.partition()) {
+                if turn.records.len() >= RECORDS_MAX {
+                    turn.tally.offsets_expired += (turn.records.len() - before) as u64;
+                    return false;
+                }
                 turn.records.push(gone(name, topic, offset.partition()));
             }
         }
@@ -142,4 +152,5 @@ fn expire(name: &Name, group: &Group, turn: &mut Turn<'_>) {
     if expired == offsets.len() && !offsets.has_pending() && group.is_abandoned() {
         group.gone(&mut turn.records);
     }
+    true
 }

@@ -6,6 +6,7 @@ use protocol::messages::{JoinGroupRequest, JoinGroupResponse};
 
 use super::member::{Member, Parked, Protocols};
 use super::{ClassicGroup, State};
+use crate::groups::limits::{EXPECTED_MAX, GROUP_BYTES_MAX};
 use crate::groups::turn::{Name, Turn};
 use crate::groups::{Asked, Reply};
 
@@ -22,14 +23,15 @@ impl ClassicGroup {
     pub(in crate::groups) fn join(&mut self, asked: &Asked<JoinGroupRequest>, turn: &mut Turn<'_>) {
         let request = &asked.request;
         let is_new = request.member_id.is_empty();
-        let refusal = if !self.has_room_for(&request.member_id, turn.settings.max_size) {
-            self.expel(&request.member_id, turn);
-            Some(("", ErrorCode::GROUP_MAX_SIZE_REACHED))
-        } else if !self.supports(request) {
-            Some((&*request.member_id, ErrorCode::INCONSISTENT_GROUP_PROTOCOL))
-        } else {
-            None
-        };
+        let refusal =
+            if !self.has_room_for(&request.member_id, turn.settings.max_size) || !self.can_keep(request) {
+                self.expel(&request.member_id, turn);
+                Some(("", ErrorCode::GROUP_MAX_SIZE_REACHED))
+            } else if !self.supports(request) {
+                Some((&*request.member_id, ErrorCode::INCONSISTENT_GROUP_PROTOCOL))
+            } else {
+                None
+            };
         match refusal {
             Some((member_id, error)) => refuse(asked, member_id, error, turn),
             None if is_new => self.join_anew(asked, turn),
@@ -48,6 +50,15 @@ impl ClassicGroup {
             }
             State::CompletingRebalance | State::Stable => known.is_some() || has_room(self.members.len()),
         }
+    }
+
+    /// Whether the log could still hold what the members say of themselves.
+    fn can_keep(&self, request: &JoinGroupRequest) -> bool {
+        let others = self.members.values().filter(|member| *member.id != *request.member_id);
+        let known: usize = others.map(|member| member.protocols.bytes()).sum();
+        let asked: usize = request.protocols.iter().map(|it| it.name.len() + it.metadata.len()).sum();
+        let is_waited_for = !request.member_id.is_empty() || self.expected.len() < EXPECTED_MAX;
+        known.saturating_add(asked) <= GROUP_BYTES_MAX && is_waited_for
     }
 
     /// Whether there would still be a protocol that all members can do.

@@ -60,6 +60,10 @@ impl Protocols {
         self.0.iter().any(|(known, _)| &**known == name)
     }
 
+    pub(super) fn bytes(&self) -> usize {
+        self.0.iter().map(|(name, metadata)| name.len() + metadata.len()).sum()
+    }
+
     /// Empty if it is none of them.
     pub(in crate::groups) fn metadata(&self, name: &str) -> Bytes {
         self.0.iter().find(|(known, _)| &**known == name).map_or(Bytes::new(), |(_, it)| it.clone())

@@ -8,6 +8,7 @@ use protocol::messages::{SyncGroupRequest, SyncGroupResponse};
 
 use super::member::Member;
 use super::{ClassicGroup, State};
+use crate::groups::limits::GROUP_BYTES_MAX;
 use crate::groups::turn::{Name, Turn};
 use crate::groups::{Asked, Reply};
 
@@ -28,7 +29,14 @@ impl ClassicGroup {
         refuse_parked(member, ErrorCode::REBALANCE_IN_PROGRESS, turn);
         member.syncing = Some(asked.ticket);
         if is_leader {
-            self.settle(request, turn);
+            let assigned: usize = request.assignments.iter().map(|it| it.assignment.len()).sum();
+            if assigned <= GROUP_BYTES_MAX {
+                self.settle(request, turn);
+            } else {
+                // Kafka: what could not be written is tried once more.
+                self.refuse_syncs(ErrorCode::UNKNOWN_SERVER_ERROR, turn);
+                self.prepare(turn);
+            }
         }
     }
 

@@ -5,6 +5,7 @@ use protocol::messages::offset_commit_request::{OffsetCommitRequestPartition, Of
 use protocol::messages::offset_commit_response::{OffsetCommitResponsePartition, OffsetCommitResponseTopic};
 use protocol::messages::{OffsetCommitKey, OffsetCommitRequest, OffsetCommitResponse, OffsetCommitValue};
 
+use crate::groups::limits;
 use crate::groups::record::Said;
 use crate::groups::settings::GroupSettings;
 use crate::groups::turn::Turn;
@@ -19,6 +20,11 @@ pub(in crate::groups) fn committed(
     request: &OffsetCommitRequest,
     turn: &mut Turn<'_>,
 ) -> OffsetCommitResponse {
+    let partitions = request.topics.iter().map(|topic| topic.partitions.len()).sum();
+    let longest = request.topics.iter().map(|topic| topic.name.len() + longest_metadata(topic)).max();
+    if !limits::is_one_batch(partitions, request.group_id.len() + longest.unwrap_or(0)) {
+        return refused(request, ErrorCode::INVALID_COMMIT_OFFSET_SIZE);
+    }
     let commit_timestamp = turn.now.0;
     // Asked for up to version 4.
     let expire_timestamp = match request.retention_time_ms {
@@ -52,6 +58,12 @@ pub(in crate::groups) fn committed(
 pub(in crate::groups) fn is_kept(metadata: Option<&str>, settings: &GroupSettings) -> bool {
     let max = usize::try_from(settings.offset_metadata_max).unwrap_or(0);
     metadata.is_none_or(|metadata| metadata.len() <= max || metadata.encode_utf16().count() <= max)
+}
+
+/// In bytes.
+pub(in crate::groups) fn longest_metadata(topic: &OffsetCommitRequestTopic) -> usize {
+    let metadata = topic.partitions.iter().filter_map(|partition| partition.committed_metadata.as_deref());
+    metadata.map(str::len).max().unwrap_or(0)
 }
 
 fn respond(

@@ -5,6 +5,7 @@ use protocol::messages::offset_delete_response::{OffsetDeleteResponsePartition, 
 use protocol::messages::{OffsetCommitKey, OffsetDeleteRequest, OffsetDeleteResponse};
 
 use crate::groups::group::Group;
+use crate::groups::limits;
 use crate::groups::record::{GroupRecord, Said};
 use crate::groups::turn::Turn;
 
@@ -18,6 +19,10 @@ pub(in crate::groups) fn deleted(
     request: &OffsetDeleteRequest,
     turn: &mut Turn<'_>,
 ) -> OffsetDeleteResponse {
+    let partitions = request.topics.iter().map(|topic| topic.partitions.len()).sum();
+    if !limits::is_one_batch(partitions, request.group_id.len() + group.offsets.longest_name()) {
+        return refused(ErrorCode::UNKNOWN_SERVER_ERROR);
+    }
     let topics = request.topics.iter().map(|topic| {
         let is_subscribed = group.is_subscribed_to(&topic.name);
         let partitions = topic.partitions.iter().map(|partition| {
