@@ -13,7 +13,7 @@ use super::plan::Plan;
 use super::reader::{Begin, Reader, ReaderReport};
 use super::sender::{Sender, SenderReport};
 use super::signals::{Signals, Times};
-use super::tally::{Assembly, Interval, Tick};
+use super::tally::{Assembly, Counts, Interval, Measured, Tick};
 use super::{LoadError, Observer, Options};
 use crate::accounts::{self, Acknowledged, Ledger};
 use crate::client::admin::{Admin, Bound};
@@ -85,6 +85,36 @@ pub(super) fn conduct(
     let read = stage.drain(admin, readers)?;
     let measured_ns = (stage.signals.until_ns() - times.measure_ns).max(0);
     stage.finish(admin, Facts { began_ms, measured_ns, cpu, all_cpus, sent, read })
+}
+
+/// What all senders together have to say.
+#[derive(Default)]
+struct Sent {
+    acknowledged: Acknowledged,
+    totals: Counts,
+    measured: Measured,
+    failed: u64,
+    unsent: u64,
+    retried: u64,
+}
+
+impl Sent {
+    fn of(reports: &[SenderReport]) -> Self {
+        let mut all = Self::default();
+        for report in reports {
+            all.totals.sent += report.totals.sent;
+            all.totals.acked += report.totals.acked;
+            all.measured.acked += report.measured.acked;
+            all.measured.acked_bytes += report.measured.acked_bytes;
+            all.failed += report.refused + report.unanswered + report.unsent;
+            all.unsent += report.unsent;
+            all.retried += report.retried;
+            for (stream, numbers) in &report.acknowledged {
+                all.acknowledged.add(*stream, numbers);
+            }
+        }
+        all
+    }
 }
 
 /// What is known when all threads have ended.
@@ -316,20 +346,8 @@ impl Stage<'_> {
     }
 
     fn finish(mut self, admin: &mut Admin, facts: Facts) -> Result<RunResult, LoadError> {
-        let mut acknowledged = Acknowledged::default();
-        let (mut totals, mut measured) = (super::tally::Counts::default(), super::tally::Measured::default());
-        let (mut failed, mut retried) = (0, 0);
-        for report in &facts.sent {
-            totals.sent += report.totals.sent;
-            totals.acked += report.totals.acked;
-            measured.acked += report.measured.acked;
-            measured.acked_bytes += report.measured.acked_bytes;
-            failed += report.refused + report.unanswered;
-            retried += report.retried;
-            for (stream, numbers) in &report.acknowledged {
-                acknowledged.add(*stream, numbers);
-            }
-        }
+        let Sent { mut acknowledged, mut totals, mut measured, failed, unsent, retried } =
+            Sent::of(&facts.sent);
         let mut is_read = true;
         let mut ledgers = Vec::new();
         for report in facts.read {
@@ -373,6 +391,7 @@ impl Stage<'_> {
             totals,
             measured,
             failed,
+            unsent,
             retried,
             refusal: self.signals.refusal(),
             incomplete: self.incomplete,

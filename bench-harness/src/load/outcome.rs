@@ -25,8 +25,10 @@ pub(super) struct Findings {
     pub(super) measured_ns: i64,
     pub(super) totals: Counts,
     pub(super) measured: Measured,
-    /// Refused, or nobody knows.
+    /// Refused, or nobody knows, or not even sent.
     pub(super) failed: u64,
+    /// Of those, what the generator itself did not come to.
+    pub(super) unsent: u64,
     pub(super) retried: u64,
     pub(super) refusal: Option<String>,
     pub(super) incomplete: Option<String>,
@@ -137,8 +139,10 @@ fn judge(plan: &Plan, findings: &Findings, records: &Accounts) -> Outcome {
         (plan.workload.produce.idempotent && records.reordered > 0).then(|| {
             format!("{} records came out of order, and their producers are idempotent", records.reordered)
         }),
-        (records.failed > 0).then(|| {
-            let failed = records.failed;
+        (findings.unsent > 0)
+            .then(|| format!("the generator did not come to {} records that were due", findings.unsent)),
+        (records.failed > findings.unsent).then(|| {
+            let failed = records.failed - findings.unsent;
             format!("{failed} records were refused or not acknowledged in time{}", refusal())
         }),
         (!findings.is_read).then(|| {

@@ -85,6 +85,8 @@ pub(crate) struct Sender {
     /// Records that were handed over and are not settled.
     outstanding: u64,
     refused: u64,
+    /// Due in time and never handed over.
+    unsent: u64,
     /// Records that went out once more.
     retried: u64,
     /// Since when not every line is up.
@@ -131,6 +133,8 @@ pub(crate) struct SenderReport {
     pub(crate) measured: Measured,
     /// For good.
     pub(crate) refused: u64,
+    /// Due, and not handed over in time: the generator's own fault.
+    pub(crate) unsent: u64,
     pub(crate) retried: u64,
     /// Handed over, and nobody knows what became of them.
     pub(crate) unanswered: u64,
@@ -173,6 +177,7 @@ impl Sender {
             held: VecDeque::new(),
             outstanding: 0,
             refused: 0,
+            unsent: 0,
             retried: 0,
             down_since_ns: None,
             tally: Tally::new(index as usize, Side::Sender, Arc::clone(&signals), Some(ticks)),
@@ -343,6 +348,7 @@ impl Sender {
             totals: self.tally.totals,
             measured: self.tally.measured,
             refused: self.refused,
+            unsent: self.unsent,
             retried: self.retried,
             unanswered,
         }

@@ -24,6 +24,8 @@ use protocol::messages::produce_response::{PartitionProduceResponse, TopicProduc
 use protocol::messages::*;
 use protocol::primitives::Reader;
 use protocol::records::batch::{self, BatchView, LENGTH_OVERHEAD_BYTES};
+use protocol::records::record::records;
+use rustix::time::{ClockId, clock_gettime};
 
 /// What it does to whom.
 #[derive(Clone, Debug, Default)]
@@ -48,6 +50,8 @@ pub(crate) struct Behaviour {
     pub(crate) refuses: Vec<u64>,
     /// It deletes all but so many of the last batches of a partition.
     pub(crate) keeps: Option<usize>,
+    /// It notes when records were due, as they say themselves, and when they were answered.
+    pub(crate) notes: bool,
 }
 
 /// How many records it did wrong.
@@ -74,6 +78,16 @@ struct State {
     connections: Mutex<Vec<TcpStream>>,
     is_dead: AtomicBool,
     planted: Mutex<Planted>,
+    /// When a record was due, and when it was answered. CLOCK_MONOTONIC.
+    noted: Mutex<Vec<(i64, i64)>>,
+}
+
+/// An answer on its way.
+struct Answer {
+    due: Instant,
+    frame: Vec<u8>,
+    /// Of the records that it is for.
+    intended_ns: Vec<i64>,
 }
 
 #[derive(Default)]
@@ -100,6 +114,7 @@ impl FakeBroker {
             connections: Mutex::default(),
             is_dead: AtomicBool::new(false),
             planted: Mutex::default(),
+            noted: Mutex::default(),
         });
         let accepting = Arc::clone(&state);
         thread::spawn(move || {
@@ -119,6 +134,17 @@ impl FakeBroker {
         *self.state.planted.lock().unwrap()
     }
 
+    /// Of the last so many records to be due: how long after that each was answered, in nanoseconds, rising.
+    pub(crate) fn latencies(&self, last: usize) -> Vec<i64> {
+        let mut noted = self.state.noted.lock().unwrap().clone();
+        noted.sort_unstable();
+        let first = noted.len().checked_sub(last).unwrap();
+        let mut latencies: Vec<i64> =
+            noted[first..].iter().map(|(intended, answered)| answered - intended).collect();
+        latencies.sort_unstable();
+        latencies
+    }
+
     /// Until so many came, over all partitions.
     pub(crate) fn wait_for_batches(&self, batches: u64) {
         let mut topics = self.state.topics.lock().unwrap();
@@ -133,7 +159,8 @@ fn serve(state: &Arc<State>, mut stream: TcpStream) {
     state.connections.lock().unwrap().push(stream.try_clone().unwrap());
     let (answers, due) = channel();
     let out = stream.try_clone().unwrap();
-    thread::spawn(move || answer(out, &due));
+    let noting = Arc::clone(state);
+    thread::spawn(move || answer(out, &due, &noting));
     let mut delay = None;
     loop {
         let mut prefix = [0; 4];
@@ -147,24 +174,46 @@ fn serve(state: &Arc<State>, mut stream: TcpStream) {
         let came = Instant::now();
         let mut r = Reader::new(&frame);
         let head = RequestHead::decode(&mut r).unwrap();
-        let mut due = came;
+        let (mut due, mut intended_ns) = (came, Vec::new());
         if head.key == ApiKey::Produce {
             due = state.due(came, &mut delay);
+            if state.behaviour.notes {
+                intended_ns = intended(&frame);
+            }
         }
         let Some(frame) = state.handle(&head, &mut r) else { continue };
-        if answers.send((due, frame.to_vec())).is_err() {
+        if answers.send(Answer { due, frame: frame.to_vec(), intended_ns }).is_err() {
             return;
         }
     }
 }
 
+/// When the records of a Produce request were due.
+fn intended(frame: &[u8]) -> Vec<i64> {
+    let mut r = Reader::new(frame);
+    let version = RequestHead::decode(&mut r).unwrap().version;
+    let request = ProduceRequest::decode(&mut r, version).unwrap();
+    let mut all = Vec::new();
+    for partition in request.topic_data.iter().flat_map(|topic| &topic.partition_data) {
+        let batch = BatchView::parse(partition.records.as_deref().unwrap()).unwrap();
+        for record in records(batch.records_bytes(), batch.count()) {
+            let value = record.unwrap().value.unwrap();
+            all.push(i64::from_be_bytes(value[24..32].try_into().unwrap()));
+        }
+    }
+    all
+}
+
 /// Sends each answer when it is due; answers of a connection keep their order.
-fn answer(mut out: TcpStream, answers: &Receiver<(Instant, Vec<u8>)>) {
-    for (due, frame) in answers {
+fn answer(mut out: TcpStream, answers: &Receiver<Answer>, state: &State) {
+    for Answer { due, frame, intended_ns } in answers {
         thread::sleep(due.saturating_duration_since(Instant::now()));
+        let now = clock_gettime(ClockId::Monotonic);
+        let now_ns = now.tv_sec * 1_000_000_000 + now.tv_nsec;
         if out.write_all(&frame).is_err() {
             return;
         }
+        state.noted.lock().unwrap().extend(intended_ns.into_iter().map(|intended| (intended, now_ns)));
     }
 }
 

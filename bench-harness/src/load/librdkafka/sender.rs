@@ -48,6 +48,7 @@ pub(in crate::load) struct Sender {
     held: VecDeque<i64>,
     outstanding: u64,
     refused: u64,
+    unsent: u64,
     tally: Tally,
     now_ns: i64,
 }
@@ -133,6 +134,7 @@ impl Sender {
             held: VecDeque::new(),
             outstanding: 0,
             refused: 0,
+            unsent: 0,
             tally: Tally::new(index as usize, Side::Sender, Arc::clone(&signals), Some(ticks)),
             now_ns: clock::now_ns(),
             plan,
@@ -264,7 +266,7 @@ impl Sender {
         let Some(schedule) = &mut self.schedule else { return };
         while schedule.next_ns() < until_ns {
             self.tally.sent(schedule.next_ns(), self.now_ns);
-            self.refused += 1;
+            self.unsent += 1;
             schedule.advance();
         }
     }
@@ -340,6 +342,7 @@ impl Sender {
             totals: self.tally.totals,
             measured: self.tally.measured,
             refused: self.refused,
+            unsent: self.unsent,
             // It sends again without a word.
             retried: 0,
             unanswered,

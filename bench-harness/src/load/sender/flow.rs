@@ -72,7 +72,7 @@ impl Sender {
         let Some(schedule) = &mut self.schedule else { return };
         while schedule.next_ns() < until_ns {
             self.tally.sent(schedule.next_ns(), self.now_ns);
-            self.refused += 1;
+            self.unsent += 1;
             schedule.advance();
         }
     }
