@@ -392,6 +392,8 @@ impl Reader {
         it.asked = None;
         it.answered_ns = NOBODY_WAITED;
         it.watches_writes = false;
+        // As long as connections are made, one after the other, the broker answers.
+        self.down_since_ns = None;
         Ok(())
     }
 

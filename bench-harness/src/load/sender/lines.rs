@@ -394,6 +394,8 @@ impl Sender {
         self.poller.add(&link, token(at, line))?;
         let it = &mut self.producers[at].lines[line];
         (it.state, it.version) = (State::Up(link), version);
+        // Ten thousand connections take their time: patience is for a broker that takes none of them.
+        self.down_since_ns = None;
         let node = it.node;
         for slot in 0..self.plan.topics.slots() {
             if self.leaders[slot as usize] == Some(node) {
