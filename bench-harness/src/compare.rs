@@ -5,8 +5,9 @@ use std::fs;
 use serde::Serialize;
 
 use crate::failure::Failure;
+use crate::heading::Heading;
 use crate::result::{RunResult, TargetFacts};
-use crate::session::{Session, now_ms};
+use crate::session::Session;
 use crate::stop;
 use crate::target::{Limits, Target};
 use crate::trial::{Load, Options, Trial, generator};
@@ -75,17 +76,12 @@ fn same_limits(targets: &[Target], said: &Limits) -> Result<Limits, Failure> {
 /// What `comparison.json` has.
 #[derive(Serialize)]
 pub(crate) struct Comparison {
-    format: u32,
-    /// Always `comparison`.
-    kind: &'static str,
-    harness: &'static str,
-    command: Vec<String>,
-    began_ms: i64,
+    #[serde(flatten)]
+    heading: Heading,
     /// All rounds were run.
     complete: bool,
     rounds: u32,
     workload: Workload,
-    machine: serde_json::Value,
     targets: Vec<TargetFacts>,
     runs: Vec<Run>,
     table: Table,
@@ -157,15 +153,10 @@ impl Comparison {
             .collect();
         let labels: Vec<String> = targets.iter().map(|target| target.name.clone()).collect();
         Self {
-            format: FORMAT,
-            kind: "comparison",
-            harness: env!("CARGO_PKG_VERSION"),
-            command: std::env::args().collect(),
-            began_ms: now_ms(),
+            heading: Heading::of("comparison", session.machine().clone()),
             complete: false,
             rounds,
             workload: workload.clone(),
-            machine: session.machine().clone(),
             targets,
             runs: Vec::new(),
             table: Table::of(&labels, &[]),
@@ -234,8 +225,6 @@ impl Comparison {
         }
     }
 }
-
-pub(crate) const FORMAT: u32 = 1;
 
 #[cfg(test)]
 mod tests;

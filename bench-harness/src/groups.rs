@@ -11,11 +11,12 @@ use crate::client::group::{Protocol, SESSION_TIMEOUT_MS};
 use crate::clock::{self, CpuTime, NS_PER_MS, NS_PER_S};
 use crate::cost::{self, Watch};
 use crate::failure::Failure;
+use crate::heading::Heading;
 use crate::latency::{self, Histogram};
 use crate::machine::{self, Busy, CpuTimes, Root};
 use crate::result::{Accounts, BrokerCost, Percentiles};
 use crate::run::seconds;
-use crate::session::{now_ms, write_json};
+use crate::session::write_json;
 use crate::stop;
 
 mod crew;
@@ -106,18 +107,12 @@ const FORM_PATIENCE_NS: i64 = 120 * NS_PER_S;
 /// Members that wait for others to join are heard of this often, so that those need not wait for them. Not measured.
 const HURRY_NS: i64 = 100 * NS_PER_MS;
 const LOOK_UP_NS: i64 = 100 * NS_PER_MS;
-const FORMAT: u32 = 1;
 
 /// What the file has.
 #[derive(Debug, Serialize)]
 struct Document {
-    format: u32,
-    /// Always `groups`.
-    kind: &'static str,
-    harness: &'static str,
-    command: Vec<String>,
-    began_ms: i64,
-    machine: serde_json::Value,
+    #[serde(flatten)]
+    heading: Heading,
     bootstrap: String,
     /// `steady`, `commits` or `rebalance`.
     load: &'static str,
@@ -301,12 +296,7 @@ fn rebalance(changes: &Changes) -> Result<Document, Failure> {
 impl Place {
     fn document(&self, load: &'static str, groups: u32, members: u32) -> Document {
         Document {
-            format: FORMAT,
-            kind: "groups",
-            harness: env!("CARGO_PKG_VERSION"),
-            command: std::env::args().collect(),
-            began_ms: now_ms(),
-            machine: machine::facts(None),
+            heading: Heading::of("groups", machine::facts(None)),
             bootstrap: self.bootstrap.clone(),
             load,
             protocol: self.protocol,

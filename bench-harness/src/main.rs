@@ -14,6 +14,7 @@ mod doctor;
 mod failure;
 mod figure;
 mod groups;
+mod heading;
 mod keyspace;
 mod latency;
 mod live;

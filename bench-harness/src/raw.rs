@@ -6,6 +6,8 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use crate::failure::Failure;
+use crate::heading::Heading;
+use crate::session::write_json;
 
 pub(crate) mod disk;
 pub(crate) mod echo;
@@ -34,12 +36,8 @@ pub(crate) fn main(args: Args) -> Result<(), Failure> {
 /// A probe's results: what `--output` writes.
 #[derive(Serialize)]
 struct Document<'a, R> {
-    format: u32,
-    /// `raw-disk` or `raw-echo`.
-    kind: &'a str,
-    harness: &'a str,
-    command: Vec<String>,
-    machine: serde_json::Value,
+    #[serde(flatten)]
+    heading: Heading,
     rows: &'a [R],
 }
 
@@ -68,21 +66,12 @@ fn histogram() -> Histogram<u64> {
 
 fn write_document<R: Serialize>(
     output: Option<&PathBuf>,
-    kind: &str,
+    kind: &'static str,
     folder: &Path,
     rows: &[R],
 ) -> Result<(), Failure> {
     let Some(path) = output else { return Ok(()) };
-    let machine = crate::machine::facts(Some(folder));
-    let command = std::env::args().collect();
-    let document =
-        Document { format: FORMAT, kind, harness: env!("CARGO_PKG_VERSION"), command, machine, rows };
-    let written = std::fs::File::create(path).and_then(|mut file| {
-        serde_json::to_writer_pretty(&mut file, &document)?;
-        std::io::Write::write_all(&mut file, b"\n")
-    });
-    written.map_err(|error| Failure::failed(format!("{}: {error}", path.display())))
+    write_json(path, &Document { heading: Heading::of(kind, crate::machine::facts(Some(folder))), rows })
 }
 
-const FORMAT: u32 = 1;
 const HOUR_NS: u64 = 3_600_000_000_000;

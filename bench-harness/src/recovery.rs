@@ -16,10 +16,12 @@ use protocol::records::batch::BatchHeader;
 use protocol::records::builder::BatchBuilder;
 use serde::Serialize;
 
+use crate::clock;
 use crate::failure::Failure;
 use crate::figure::Figure;
+use crate::heading::Heading;
 use crate::result::TargetFacts;
-use crate::session::{Grounds, Session, now_ms};
+use crate::session::{Grounds, Session};
 use crate::target::wire::Wire;
 use crate::target::{Limits, Running, Target};
 
@@ -89,13 +91,8 @@ pub(crate) fn main(args: &Args) -> Result<(), Failure> {
 /// What `recovery-TARGET.json` has.
 #[derive(Serialize)]
 struct Document {
-    format: u32,
-    /// Always `recovery`.
-    kind: &'static str,
-    harness: &'static str,
-    command: Vec<String>,
-    began_ms: i64,
-    machine: serde_json::Value,
+    #[serde(flatten)]
+    heading: Heading,
     target: TargetFacts,
     gib: f64,
     partitions: i32,
@@ -124,12 +121,7 @@ struct Times {
 impl Document {
     fn new(target: &Target, args: &Args, session: &Session) -> Self {
         Self {
-            format: FORMAT,
-            kind: "recovery",
-            harness: env!("CARGO_PKG_VERSION"),
-            command: std::env::args().collect(),
-            began_ms: now_ms(),
-            machine: session.machine().clone(),
+            heading: Heading::of("recovery", session.machine().clone()),
             target: TargetFacts { name: target.label.clone(), ..TargetFacts::default() },
             gib: args.gib,
             partitions: args.partitions,
@@ -302,7 +294,7 @@ fn batch(records: i32) -> io::Result<Bytes> {
             state ^= state << 17;
             word.copy_from_slice(&state.to_le_bytes());
         }
-        batch.append(now_ms(), None, Some(&value), &[]).map_err(io::Error::other)?;
+        batch.append(clock::wall_ms(), None, Some(&value), &[]).map_err(io::Error::other)?;
     }
     batch.build().map(Bytes::from).map_err(io::Error::other)
 }
@@ -359,7 +351,6 @@ fn judge(documents: &[Document]) -> Result<(), Failure> {
     }
 }
 
-const FORMAT: u32 = 1;
 const TOPIC: &str = "millstream-bench-recovery";
 const RECORD_BYTES: usize = 1024;
 /// Below a MiB, which is the most that brokers take in one batch unless told otherwise.
@@ -377,12 +368,7 @@ mod tests {
 
     fn document(rounds: Vec<Times>, troubles: Vec<String>) -> Document {
         Document {
-            format: FORMAT,
-            kind: "recovery",
-            harness: "0",
-            command: vec![],
-            began_ms: 0,
-            machine: serde_json::Value::Null,
+            heading: Heading::of("recovery", serde_json::Value::Null),
             target: TargetFacts { name: "a".into(), ..TargetFacts::default() },
             gib: 1.0,
             partitions: 8,

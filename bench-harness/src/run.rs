@@ -1,6 +1,5 @@
 //! `millstream-bench run`: one workload on one broker.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,6 +9,7 @@ use crate::live::Live;
 use crate::load::{self, Client, LoadError, Options};
 use crate::machine;
 use crate::result::{Outcome, Percentiles, RunResult, TargetFacts};
+use crate::session::write_json;
 use crate::stop::Stop;
 use crate::trial::Watching;
 use crate::workload::{self, Workload};
@@ -86,9 +86,7 @@ pub(crate) fn main(args: Args) -> Result<(), Failure> {
     result.broker = watch.and_then(|watch| watch.end(&result.records));
     result.machine = machine::facts(args.data_dir.as_deref());
     if let Some(path) = &args.output {
-        let text = serde_json::to_string_pretty(&result).expect("a result has no maps with odd keys");
-        let path_told = path.display();
-        fs::write(path, text + "\n").map_err(|error| Failure::failed(format!("{path_told}: {error}")))?;
+        write_json(path, &result)?;
     }
     print!("{}", summary(&result));
     match result.outcome {

@@ -4,10 +4,11 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::thread;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::clock;
 use crate::failure::Failure;
 use crate::run::seconds;
 use crate::target::{Limits, Place, Running, Target};
@@ -92,24 +93,21 @@ impl Session {
     }
 }
 
+/// Whole or not at all; unless it is a pipe or a terminal, which take it as it comes.
 pub(crate) fn write_json<T: Serialize>(path: &Path, document: &T) -> Result<(), Failure> {
-    let part = path.with_extension("json.part");
+    let takes_all = fs::metadata(path).is_ok_and(|facts| !facts.is_file());
+    let part = if takes_all { path.to_owned() } else { path.with_extension("json.part") };
     let written = File::create(&part).and_then(|mut file| {
         serde_json::to_writer_pretty(&mut file, document)?;
         file.write_all(b"\n")?;
-        fs::rename(&part, path)
+        if takes_all { Ok(()) } else { fs::rename(&part, path) }
     });
     written.map_err(|error| Failure::failed(format!("{}: {error}", path.display())))
 }
 
-pub(crate) fn now_ms() -> i64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(now.as_millis()).unwrap_or(i64::MAX)
-}
-
 /// UTC, as 20260131-235959.
 fn time_name() -> String {
-    let seconds = now_ms() / 1000;
+    let seconds = clock::wall_ms() / 1000;
     let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
     let (year, month, day) = date(days);
     format!("{year:04}{month:02}{day:02}-{:02}{:02}{:02}", second / 3600, second / 60 % 60, second % 60)

@@ -7,10 +7,11 @@ use std::fs;
 use serde::Serialize;
 
 use crate::failure::Failure;
+use crate::heading::Heading;
 use crate::number;
 use crate::result::{RunResult, TargetFacts};
 use crate::run::seconds;
-use crate::session::{Session, now_ms};
+use crate::session::Session;
 use crate::stop;
 use crate::target::Target;
 use crate::trial::{Load, Options, generator, what_is_wrong};
@@ -85,15 +86,10 @@ pub(crate) fn main(args: &Args) -> Result<(), Failure> {
 /// What `sweep-TARGET.json` has.
 #[derive(Serialize)]
 struct Sweep {
-    format: u32,
-    /// Always `sweep`.
-    kind: &'static str,
-    harness: &'static str,
-    command: Vec<String>,
-    began_ms: i64,
+    #[serde(flatten)]
+    heading: Heading,
     target: TargetFacts,
     workload: Workload,
-    machine: serde_json::Value,
     /// None if everything asked for was measured.
     why_incomplete: Option<String>,
     /// Records a second.
@@ -157,14 +153,9 @@ impl Sweep {
             ..TargetFacts::default()
         };
         let sweep = Self {
-            format: FORMAT,
-            kind: "sweep",
-            harness: env!("CARGO_PKG_VERSION"),
-            command: std::env::args().collect(),
-            began_ms: now_ms(),
+            heading: Heading::of("sweep", session.machine().clone()),
             target: facts,
             workload: workload.clone(),
-            machine: session.machine().clone(),
             why_incomplete: Some("it was cut short".into()),
             peak_per_s: args.peak,
             held: None,
@@ -366,7 +357,6 @@ impl Search {
     }
 }
 
-const FORMAT: u32 = 1;
 /// The share of what was due that has to be acknowledged in the measured time.
 const KEPT_UP: f64 = 0.99;
 /// How far apart, relative to the lower, the rates that hold and do not may stay.
