@@ -243,7 +243,7 @@ fn new_member(id: Name, asked: &Asked<JoinGroupRequest>) -> Member {
 }
 
 // Kafka: version 0 knows only one timeout.
-fn rebalance_timeout_ms(asked: &Asked<JoinGroupRequest>) -> i32 {
+pub(in crate::groups) fn rebalance_timeout_ms(asked: &Asked<JoinGroupRequest>) -> i32 {
     match asked.version {
         0 => asked.request.session_timeout_ms,
         _ => asked.request.rebalance_timeout_ms,

@@ -16,10 +16,11 @@ use super::member::{Member, State};
 use super::patterns::Change;
 use super::watch::Wait;
 use super::{ConsumerGroup, Refusal};
+use crate::groups::Asked;
+use crate::groups::classic::join::rebalance_timeout_ms;
 use crate::groups::consumer_protocol::{PROTOCOL_TYPE, parse_subscription, version_of};
 use crate::groups::settings::MigrationPolicy;
 use crate::groups::turn::Turn;
-use crate::groups::{Asked, Client};
 use crate::metadata::Topics;
 
 impl ConsumerGroup {
@@ -63,7 +64,7 @@ impl ConsumerGroup {
         };
         let replaced = instance.and_then(|instance| self.instance(instance));
         let downgrades = replaced.is_some_and(|it| self.can_downgrade_replacing(it, turn.settings));
-        let metadata = said(request, &subscription, &asked.client, &old);
+        let metadata = said(asked, &subscription, &old);
         let mut member = Member { metadata: metadata.into(), ..old.clone().into_owned() };
         let has_other_topics = self.record_metadata(&old, &member, turn);
         let is_new = has_other_topics | (self.change_pattern(&old, &member, turn)? != Change::None);
@@ -86,7 +87,7 @@ impl ConsumerGroup {
         } else {
             let (target_epoch, target) = self.next_target(epoch, &member, turn);
             member = self.reconcile(member, &way(target_epoch, &target), turn)?;
-            self.watch_joined(&member, request, turn);
+            self.watch_joined(&member, request.session_timeout_ms, turn);
         }
         Ok(JoinGroupResponse {
             generation_id: member.epoch,
@@ -97,9 +98,9 @@ impl ConsumerGroup {
         })
     }
 
-    fn watch_joined(&self, member: &Member, request: &JoinGroupRequest, turn: &mut Turn<'_>) {
+    fn watch_joined(&self, member: &Member, session_timeout_ms: i32, turn: &mut Turn<'_>) {
         turn.watch.stop(&self.id, &member.id, Wait::Join);
-        let waits = [(Wait::Session, request.session_timeout_ms), (Wait::Sync, request.rebalance_timeout_ms)];
+        let waits = [(Wait::Session, session_timeout_ms), (Wait::Sync, member.metadata.rebalance_timeout_ms)];
         for (wait, timeout_ms) in waits {
             let due = turn.after(timeout_ms);
             turn.watch.set((&self.id, &member.id), wait, due, turn.timers);
@@ -259,11 +260,11 @@ fn subscription(request: &JoinGroupRequest) -> Result<ConsumerProtocolSubscripti
 }
 
 fn said(
-    request: &JoinGroupRequest,
+    asked: &Asked<JoinGroupRequest>,
     subscription: &ConsumerProtocolSubscription,
-    client: &Client,
     old: &Member,
 ) -> ConsumerGroupMemberMetadataValue {
+    let (request, client) = (&asked.request, &asked.client);
     let was = &*old.metadata;
     let mut names = subscription.topics.clone();
     names.sort_unstable();
@@ -279,7 +280,7 @@ fn said(
         client_host: client.host.clone(),
         subscribed_topic_names: names,
         subscribed_topic_regex: Some(String::new()),
-        rebalance_timeout_ms: match request.rebalance_timeout_ms {
+        rebalance_timeout_ms: match rebalance_timeout_ms(asked) {
             -1 => was.rebalance_timeout_ms,
             timeout_ms => timeout_ms,
         },
