@@ -54,9 +54,24 @@ configs() {
     tool kafka.admin.ConfigCommand --describe --all --entity-type topics --entity-name "$topic" > "$scratch/out" && holds "$scratch/out" 'retention.ms=604800000'
 }
 
+# What is set of a kind and a name.
+settings() { tool kafka.admin.ConfigCommand --describe --entity-type "$1" "${@:2}" > "$scratch/out"; }
+set_config() { tool kafka.admin.ConfigCommand --alter --entity-type "$@" > "$scratch/out"; }
+
 alter_configs() {
-  tool kafka.admin.ConfigCommand --alter --entity-type topics --entity-name "$topic" --add-config retention.ms=77000 --delete-config max.message.bytes > "$scratch/out" || return 1
-  tool kafka.admin.ConfigCommand --describe --entity-type topics --entity-name "$topic" > "$scratch/out" && holds "$scratch/out" 'retention.ms=77000' && ! grep -q max.message.bytes= "$scratch/out"
+  set_config topics --entity-name "$topic" --add-config retention.ms=77000,cleanup.policy=[compact] --delete-config max.message.bytes && settings topics --entity-name "$topic" &&
+    holds "$scratch/out" 'retention.ms=77000' && holds "$scratch/out" 'cleanup.policy=compact ' && ! grep -q max.message.bytes= "$scratch/out" || return 1
+  ! set_config topics --entity-name "$topic" --add-config retention.ms=soon 2> /dev/null
+}
+
+alter_groups() {
+  set_config groups --entity-name "$topic" --add-config consumer.session.timeout.ms=50000 && settings groups --entity-name "$topic" && holds "$scratch/out" 'consumer.session.timeout.ms=50000' &&
+    set_config groups --entity-name "$topic" --delete-config consumer.session.timeout.ms && settings groups --entity-name "$topic" && ! grep -q consumer.session.timeout.ms=50000 "$scratch/out"
+}
+
+alter_brokers() {
+  set_config brokers --entity-default --add-config message.max.bytes=1500000 && settings brokers --entity-default && holds "$scratch/out" 'message.max.bytes=1500000' &&
+    set_config brokers --entity-default --delete-config message.max.bytes && settings brokers --entity-default && ! grep -q message.max.bytes= "$scratch/out"
 }
 
 perf() {
@@ -79,8 +94,9 @@ check "kafka-console-producer and -consumer" console
 check "kafka-get-offsets" offsets
 check "kafka-delete-records" delete_records
 check "kafka-configs describes" configs
-# A broker that does not offer the API is not held to it.
-! tool org.apache.kafka.tools.BrokerApiVersionsCommand 2> /dev/null | grep -q "IncrementalAlterConfigs(44): [0-9]" || check "kafka-configs alters" alter_configs
+check "kafka-configs alters topics" alter_configs
+check "kafka-configs alters groups" alter_groups
+check "kafka-configs alters brokers" alter_brokers
 check "kafka-producer-perf-test" perf
 check "kafka-broker-api-versions" broker_versions
 check "kafka-cluster" cluster_id

@@ -321,12 +321,8 @@ public class Interop {
         var found = admin.describeConfigs(List.of(resource)).all().get().get(resource);
         same(found.get("cleanup.policy").value() + " " + found.get("cleanup.policy").source(), "compact DYNAMIC_TOPIC_CONFIG", "cleanup.policy");
         same(found.get("retention.ms").value() + " " + found.get("retention.ms").isDefault(), "604800000 true", "retention.ms");
-        try {
-            altered(resource);
-        } catch (ExecutionException refused) {
-            // A broker that does not offer the API is not held to it.
-            if (!(refused.getCause() instanceof UnsupportedVersionException)) throw refused;
-        }
+        altered(resource);
+        ofAGroup(new ConfigResource(ConfigResource.Type.GROUP, topic));
     }
 
     static void altered(ConfigResource resource) throws Exception {
@@ -335,6 +331,17 @@ public class Interop {
         until(() -> admin.describeConfigs(List.of(resource)).all().get().get(resource).get("retention.ms").value().equals("9000"));
         var changed = admin.describeConfigs(List.of(resource)).all().get().get(resource);
         same(changed.get("cleanup.policy").value() + " " + changed.get("max.message.bytes").value(), "compact,delete 1048588", "changed");
+        var bad = Map.of(resource, (Collection<AlterConfigOp>) List.of(new AlterConfigOp(new ConfigEntry("retention.ms", "soon"), AlterConfigOp.OpType.SET)));
+        fails(InvalidConfigurationException.class, () -> admin.incrementalAlterConfigs(bad).all().get());
+    }
+
+    static void ofAGroup(ConfigResource group) throws Exception {
+        String name = "consumer.session.timeout.ms";
+        same(admin.describeConfigs(List.of(group)).all().get().get(group).get(name).value(), "45000", "of a group that does not exist");
+        admin.incrementalAlterConfigs(Map.of(group, List.of(new AlterConfigOp(new ConfigEntry(name, "50000"), AlterConfigOp.OpType.SET)))).all().get();
+        until(() -> admin.describeConfigs(List.of(group)).all().get().get(group).get(name).value().equals("50000"));
+        var listed = admin.listConfigResources(Set.of(ConfigResource.Type.GROUP), new ListConfigResourcesOptions()).all().get();
+        same(listed.contains(group), true, "listed");
     }
 
     static void errors() throws Exception {

@@ -254,6 +254,7 @@ def brokers_changed(b):
     sets = (("message.max.bytes", "5000"), ("message.max.bytes", "5000"), ("message.max.bytes", "x"), ("message.max.bytes", "-1"), ("message.max.bytes", None), ("log.segment.bytes", "5"),
             ("log.segment.bytes", "2000000"), ("log.index.interval.bytes", "100"), ("log.message.timestamp.type", "LogAppendTime"), ("log.message.timestamp.type", "x"),
             ("compression.type", "gzip"), ("compression.type", "x"), ("log.roll.ms", "0"), ("log.roll.ms", "100000"), ("log.roll.jitter.ms", "-1"), ("log.roll.jitter.ms", "5"),
+            ("log.retention.ms", "0"), ("log.retention.ms", "x"), ("log.retention.ms", "-1"), ("log.retention.ms", "5000000"), ("log.retention.bytes", "100000000"),
             ("num.partitions", "5"), ("log.retention.hours", "5"), ("log.roll.hours", "5"), ("node.id", "5"))
     for name, other in ((me, ""), ("", me)):
         for key, value in sets:
