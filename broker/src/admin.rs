@@ -1,6 +1,7 @@
 //! The control thread: HTTP for metrics and health, off the cores. It asks each core by message, so a
 //! stuck core shows as an unhealthy broker.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -76,13 +77,14 @@ pub(crate) fn start(config: &Arc<Config>, handle: Handle) -> io::Result<Control>
 }
 
 async fn metrics(State(handle): State<Handle>) -> impl IntoResponse {
-    let cores = ask_every_core(&handle).await;
-    let text = prometheus::text(&cores);
+    let cores = measured(&handle).await;
+    let ends = ends(&handle, &cores).await;
+    let text = prometheus::text(&cores, &ends);
     ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text)
 }
 
 async fn alive(State(handle): State<Handle>) -> (StatusCode, String) {
-    let cores = ask_every_core(&handle).await;
+    let cores = measured(&handle).await;
     match cores.iter().position(Option::is_none) {
         None => (StatusCode::OK, "ok\n".to_owned()),
         Some(core) => (StatusCode::SERVICE_UNAVAILABLE, format!("core {core} does not answer\n")),
@@ -90,11 +92,32 @@ async fn alive(State(handle): State<Handle>) -> (StatusCode, String) {
 }
 
 /// Each core's metrics; none for a core that did not answer in time.
-async fn ask_every_core(handle: &Handle) -> Vec<Option<Snapshot>> {
+async fn measured(handle: &Handle) -> Vec<Option<Snapshot>> {
+    ask_every_core(handle, || chores::measure(&here())).await
+}
+
+/// Where the partitions end that groups have committed offsets of.
+async fn ends(handle: &Handle, cores: &[Option<Snapshot>]) -> prometheus::Ends {
+    let committed = cores.iter().flatten().flat_map(|core| &core.groups.committed);
+    let wanted: BTreeSet<_> = committed.map(|it| (it.topic.clone(), it.partition)).collect();
+    if wanted.is_empty() {
+        return prometheus::Ends::new();
+    }
+    let wanted: Arc<[_]> = wanted.into_iter().collect();
+    let found = ask_every_core(handle, move || here().ends_of(&wanted)).await;
+    found.into_iter().flatten().flatten().map(|(topic, index, end)| ((topic, index), end)).collect()
+}
+
+/// What each core says; none for a core that did not answer in time.
+async fn ask_every_core<T: Send + 'static>(
+    handle: &Handle,
+    question: impl Fn() -> T + Clone + Send + 'static,
+) -> Vec<Option<T>> {
     let mut asked = Vec::new();
     for core in 0..handle.cores() {
         let (answer, answered) = oneshot::channel();
-        handle.send(core, Box::new(move || drop(answer.send(chores::measure(&here())))));
+        let question = question.clone();
+        handle.send(core, Box::new(move || drop(answer.send(question()))));
         asked.push(tokio::time::timeout(CORE_ANSWERS_WITHIN, answered));
     }
     let mut cores = Vec::new();

@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use bytes::Bytes;
+use cluster::groups::{Asked, Client, Command, Reply as GroupReply};
 use protocol::api_key::ApiKey;
+use protocol::error_code::ErrorCode;
 use protocol::ids::Uuid;
 use protocol::messages::Message;
 use protocol::primitives::{DecodeError, EncodeError, Reader, Writer};
@@ -16,21 +18,34 @@ use crate::shard::reads::LeftWaiting;
 
 mod alter_configs;
 mod api_versions;
+mod consumer_group_describe;
+mod consumer_group_heartbeat;
 mod create_partitions;
 mod create_topics;
+mod delete_groups;
 mod delete_records;
 mod delete_topics;
 mod describe_cluster;
 mod describe_configs;
+mod describe_groups;
 mod describe_topic_partitions;
 mod fetch;
+mod find_coordinator;
+mod heartbeat;
 mod incremental_alter_configs;
 mod init_producer_id;
+mod join_group;
+mod leave_group;
 mod list_config_resources;
+mod list_groups;
 mod list_offsets;
 mod metadata;
+mod offset_commit;
+mod offset_delete;
+mod offset_fetch;
 mod offset_for_leader_epoch;
 mod produce;
+mod sync_group;
 
 /// One API that this broker serves completely.
 pub(crate) struct Api {
@@ -44,6 +59,15 @@ pub(crate) const APIS: &[Api] = &[
     Api { key: ApiKey::Fetch, handle: fetch::handle },
     Api { key: ApiKey::ListOffsets, handle: |s, c, r| decoded(s, c, r, list_offsets::handle) },
     Api { key: ApiKey::Metadata, handle: |s, c, r| decoded(s, c, r, metadata::handle) },
+    Api { key: ApiKey::OffsetCommit, handle: |s, c, r| decoded(s, c, r, offset_commit::handle) },
+    Api { key: ApiKey::OffsetFetch, handle: |s, c, r| decoded(s, c, r, offset_fetch::handle) },
+    Api { key: ApiKey::FindCoordinator, handle: |s, c, r| decoded(s, c, r, find_coordinator::handle) },
+    Api { key: ApiKey::JoinGroup, handle: |s, c, r| decoded(s, c, r, join_group::handle) },
+    Api { key: ApiKey::Heartbeat, handle: |s, c, r| decoded(s, c, r, heartbeat::handle) },
+    Api { key: ApiKey::LeaveGroup, handle: |s, c, r| decoded(s, c, r, leave_group::handle) },
+    Api { key: ApiKey::SyncGroup, handle: |s, c, r| decoded(s, c, r, sync_group::handle) },
+    Api { key: ApiKey::DescribeGroups, handle: |s, c, r| decoded(s, c, r, describe_groups::handle) },
+    Api { key: ApiKey::ListGroups, handle: |s, c, r| decoded(s, c, r, list_groups::handle) },
     Api { key: ApiKey::ApiVersions, handle: api_versions::handle },
     Api { key: ApiKey::CreateTopics, handle: |s, c, r| decoded(s, c, r, create_topics::handle) },
     Api { key: ApiKey::DeleteTopics, handle: |s, c, r| decoded(s, c, r, delete_topics::handle) },
@@ -60,6 +84,8 @@ pub(crate) const APIS: &[Api] = &[
         key: ApiKey::IncrementalAlterConfigs,
         handle: |s, c, r| decoded(s, c, r, incremental_alter_configs::handle),
     },
+    Api { key: ApiKey::DeleteGroups, handle: |s, c, r| decoded(s, c, r, delete_groups::handle) },
+    Api { key: ApiKey::OffsetDelete, handle: |s, c, r| decoded(s, c, r, offset_delete::handle) },
     Api { key: ApiKey::DescribeCluster, handle: |s, c, r| decoded(s, c, r, describe_cluster::handle) },
     Api {
         key: ApiKey::DescribeTopicPartitions,
@@ -68,6 +94,14 @@ pub(crate) const APIS: &[Api] = &[
     Api {
         key: ApiKey::ListConfigResources,
         handle: |s, c, r| decoded(s, c, r, list_config_resources::handle),
+    },
+    Api {
+        key: ApiKey::ConsumerGroupHeartbeat,
+        handle: |s, c, r| decoded(s, c, r, consumer_group_heartbeat::handle),
+    },
+    Api {
+        key: ApiKey::ConsumerGroupDescribe,
+        handle: |s, c, r| decoded(s, c, r, consumer_group_describe::handle),
     },
 ];
 
@@ -92,6 +126,8 @@ pub(crate) struct Header {
 #[derive(Clone, Debug)]
 pub(crate) struct Request<Body> {
     pub(crate) header: Header,
+    /// client.id as it came; empty if there was none.
+    pub(crate) client_id: Bytes,
     pub(crate) body: Body,
 }
 
@@ -224,15 +260,67 @@ fn parse(frame: Bytes) -> Result<Request<Bytes>, Reply> {
     if !(min..=max).contains(&version) && key != ApiKey::ApiVersions {
         return Err(Reply::Close(Reason::UnsupportedVersion));
     }
-    // The client id.
-    reader.string_bytes(false).map_err(undecodable)?;
+    let client_id = reader.string_bytes(false).map_err(undecodable)?;
     if key.request_header_version(version) >= 2 {
         reader.skip_tags().map_err(undecodable)?;
     }
     let start = frame.len() - reader.remaining();
     let header = Header { key, version, correlation_id };
-    Ok(Request { header, body: frame.slice(start..) })
+    let client_id = client_id.map_or_else(Bytes::new, |id| frame.slice_ref(id));
+    Ok(Request { header, client_id, body: frame.slice(start..) })
 }
+
+/// What is asked of a group, and how its answer becomes the API's.
+struct GroupQuestion<Asking, Answer> {
+    command: fn(Asked<Asking>) -> Command,
+    /// None: the answer to another command.
+    answer: fn(GroupReply) -> Option<Answer>,
+    refused: fn(ErrorCode) -> Answer,
+}
+
+impl<Asking: Send + 'static, Answer: 'static> GroupQuestion<Asking, Answer> {
+    /// Asks the group on its core. What is asked has its place among what is asked of that core when this returns.
+    fn ask(
+        &self,
+        shard: &Rc<Shard>,
+        asker: Asker,
+        group: &str,
+        request: Asking,
+    ) -> LocalFuture<'static, Answer> {
+        let (command, answer, refused) = (self.command, self.answer, self.refused);
+        let Asker { version, client } = asker;
+        let fresh_id = random_ids(1)[0];
+        let asking = shard.ask_group(
+            group,
+            Box::new(move |ticket| command(Asked { ticket, version, client, fresh_id, request })),
+        );
+        Box::pin(async move {
+            match asking.await {
+                Ok(reply) => answer(reply).expect("a group answers what it was asked"),
+                Err(error) => refused(error),
+            }
+        })
+    }
+}
+
+/// Who asks a group, and in which version of the API.
+#[derive(Clone)]
+struct Asker {
+    version: i16,
+    client: Client,
+}
+
+impl Asker {
+    fn of<Body>(caller: &Caller, request: &Request<Body>) -> Self {
+        let id = String::from_utf8_lossy(&request.client_id).into_owned();
+        // Kafka: an address as Java writes it, after the host's name that it does not know.
+        let host = format!("/{}", caller.peer.ip());
+        Self { version: request.header.version, client: Client { id, host } }
+    }
+}
+
+/// What a caller may do with a group, as bits: read, delete, describe, describe and alter configs.
+const GROUP_OPERATIONS: i32 = 3400;
 
 /// Decodes the body for a handler of a generated message.
 fn decoded<M: Message>(
@@ -243,7 +331,9 @@ fn decoded<M: Message>(
 ) -> Reply {
     let budget = shard.config.request_weight_max(request.body.len());
     match M::decode(&mut Reader::with_budget(&request.body, budget), request.header.version) {
-        Ok(body) => handle(shard, caller, Request { header: request.header, body }),
+        Ok(body) => {
+            handle(shard, caller, Request { header: request.header, client_id: request.client_id, body })
+        }
         Err(error) => Reply::Close(Reason::Undecodable(error)),
     }
 }

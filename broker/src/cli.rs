@@ -7,6 +7,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use failure::Failure;
 use output::Output;
 
+mod bounds;
 mod client;
 mod config;
 mod consume;
@@ -14,6 +15,7 @@ mod envelope;
 mod escapes;
 mod failure;
 mod format;
+mod group;
 mod log;
 mod logging;
 mod output;
@@ -53,6 +55,8 @@ enum Command {
     Start(start::Arguments),
     /// List, create, describe and delete topics
     Topic(topic::Arguments),
+    /// List and describe consumer groups, reset their offsets, delete them
+    Group(group::Arguments),
     /// Send records, one for each line of standard input or a file
     Produce(produce::Arguments),
     /// Print the records of a topic
@@ -77,6 +81,7 @@ pub(crate) fn run() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Start(arguments) => return start::run(&arguments),
         Command::Topic(arguments) => topic::run(&arguments),
+        Command::Group(arguments) => group::run(&arguments),
         Command::Produce(arguments) => produce::run(&arguments),
         Command::Consume(arguments) => consume::run(&arguments),
         Command::Log(arguments) => log::run(&arguments),

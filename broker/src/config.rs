@@ -6,6 +6,7 @@
 pub(crate) mod broker_settings;
 pub(crate) mod describe;
 mod file;
+pub(crate) mod groups;
 mod listeners;
 pub(crate) mod own_settings;
 #[cfg(test)]
@@ -19,7 +20,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use cluster::controller;
+use cluster::groups::GroupSettings;
 use cluster::metadata::Overrides;
+use protocol::messages::create_topics_request::CreatableTopic;
 use reactor::{CorePlan, Kind, Pin, Plan, Shares};
 
 pub(crate) use listeners::Listener;
@@ -58,6 +61,9 @@ pub(crate) struct Config {
     pub(crate) producer_id_expiration_ms: i64,
     pub(crate) log_initial_task_delay_ms: u64,
     pub(crate) log_retention_check_interval_ms: u64,
+    pub(crate) groups: GroupSettings,
+    /// The topic that keeps groups, as it is created.
+    pub(crate) offsets_topic: CreatableTopic,
     /// What was said of Kafka's settings, by name: the defaults of topics' settings come from here.
     pub(crate) statics: Overrides,
     /// All that was said, and where.
@@ -320,11 +326,7 @@ fn build(layers: Layers, sources: &Sources<'_>) -> Result<Config, ConfigError> {
         listeners,
         http,
         cores,
-        reactor: match values.text("reactor").as_deref() {
-            Some("ring") => Kind::Ring,
-            Some("portable") => Kind::Portable,
-            _ => Kind::Auto,
-        },
+        reactor: reactor(&values),
         pinning: match values.text("pinning").as_deref() {
             Some("on") => Pin::On,
             Some("off") => Pin::Off,
@@ -355,10 +357,20 @@ fn build(layers: Layers, sources: &Sources<'_>) -> Result<Config, ConfigError> {
         producer_id_expiration_ms: values.long("producer.id.expiration.ms"),
         log_initial_task_delay_ms: values.size("log.initial.task.delay.ms") as u64,
         log_retention_check_interval_ms: values.size("log.retention.check.interval.ms") as u64,
+        groups: groups::settings(&values),
+        offsets_topic: groups::offsets_topic(&values),
         statics: values.statics(),
         values,
         warnings,
     })
+}
+
+fn reactor(values: &Values) -> Kind {
+    match values.text("reactor").as_deref() {
+        Some("ring") => Kind::Ring,
+        Some("portable") => Kind::Portable,
+        _ => Kind::Auto,
+    }
 }
 
 /// One process is broker and controller in one, and knows no other.

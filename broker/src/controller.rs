@@ -21,6 +21,7 @@ use storage::catalogue;
 use storage::log::{AppendError, Log, LogConfig, LogDir, Offsets, Stamp};
 
 use crate::partition::home::Home;
+use crate::partition::records::ReadError;
 use crate::promise::{Promise, promise};
 
 mod node;
@@ -94,6 +95,15 @@ pub(crate) enum ControllerError {
 impl From<Refused> for ControllerError {
     fn from(refused: Refused) -> Self {
         Self::Refused(refused)
+    }
+}
+
+impl From<ReadError> for ControllerError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Log(error) => Self::Log(error),
+            ReadError::Batch { offset, why } => Self::Record { offset, why },
+        }
     }
 }
 

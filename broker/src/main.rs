@@ -5,6 +5,7 @@ mod api;
 mod cli;
 mod config;
 mod controller;
+mod coordinator;
 mod metrics;
 mod net;
 mod partition;

@@ -6,8 +6,10 @@ use std::collections::BTreeMap;
 use protocol::api_key::ApiKey;
 use storage::log::Flushed;
 
+pub(crate) mod groups;
 pub(crate) mod histogram;
 
+use groups::GroupMetrics;
 use histogram::Histogram;
 
 /// Where requests of an API that does not exist are counted.
@@ -128,6 +130,7 @@ impl Metrics {
             ],
             durable_ns: self.durable_ns.borrow().clone(),
             flushes: self.flushes.borrow().clone(),
+            groups: GroupMetrics::default(),
         }
     }
 }
@@ -139,6 +142,7 @@ pub(crate) struct Snapshot {
     pub(crate) values: Vec<Value>,
     pub(crate) durable_ns: Histogram,
     pub(crate) flushes: Flushes,
+    pub(crate) groups: GroupMetrics,
 }
 
 /// One named number of a snapshot.
@@ -153,7 +157,11 @@ pub(crate) struct Value {
 
 impl Value {
     fn counter(name: &'static str, help: &'static str, counter: &Counter) -> Self {
-        Self { name, help, grows: true, value: counter.get() }
+        Self::count(name, help, counter.get())
+    }
+
+    pub(crate) fn count(name: &'static str, help: &'static str, value: u64) -> Self {
+        Self { name, help, grows: true, value }
     }
 
     pub(crate) fn gauge(name: &'static str, help: &'static str, value: u64) -> Self {

@@ -18,6 +18,7 @@ pub(crate) mod append;
 pub(crate) mod home;
 pub(crate) mod leftovers;
 pub(crate) mod read;
+pub(crate) mod records;
 pub(crate) mod settings;
 
 use crate::promise::promise;
@@ -77,6 +78,15 @@ impl Partition {
         match &*self.state.borrow() {
             State::Open(log) => Some(log.clone()),
             _ => None,
+        }
+    }
+
+    /// Where consumers can read to, without opening the log for it.
+    pub(crate) fn known_end_offset(&self) -> Option<i64> {
+        match &*self.state.borrow() {
+            State::Open(log) => Some(Self::high_watermark(log)),
+            State::Closed(known) => Some(known.as_ref().map_or(0, |known| known.recovery.offset)),
+            State::Opening(_) | State::Offline(_) => None,
         }
     }
 
@@ -215,6 +225,10 @@ impl Partition {
             Ok(_) => {}
             Err(error) => tracing::warn!(partition = %self.dir, %error, "old segments cannot be deleted"),
         }
+    }
+
+    pub(crate) fn dir(&self) -> &LogDir {
+        &self.dir
     }
 
     pub(crate) fn home(&self) -> &Rc<Home> {

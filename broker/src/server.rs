@@ -138,6 +138,7 @@ async fn lead(shard: &Rc<Shard>, start: &Start) -> Result<Vec<Listening>, Server
         cleared.map_err(|error| ServerError::DataDir(error.to_string()))?;
     }
     let open = |shard: &Rc<Shard>| -> LocalFuture<'static, ()> {
+        shard.load_groups();
         accept(shard);
         Box::pin(ready(()))
     };

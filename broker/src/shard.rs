@@ -2,11 +2,12 @@
 //! atomics, nothing shared; work for another core is a message (`mailbox.rs`).
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use cluster::groups::GroupSettings;
 use cluster::metadata::Image;
 use protocol::fetch::FetchResponseWriter;
 use protocol::ids::Uuid;
@@ -14,6 +15,7 @@ use reactor::{Listener, host};
 
 use crate::config::Config;
 use crate::controller::Controller;
+use crate::coordinator::Coordinator;
 use crate::metrics::Metrics;
 use crate::partition::Partition;
 use crate::partition::home::Home;
@@ -26,6 +28,7 @@ pub(crate) mod chores;
 pub(crate) mod configs;
 pub(crate) mod connections;
 pub(crate) mod fetch_sessions;
+pub(crate) mod groups;
 pub(crate) mod mailbox;
 pub(crate) mod partitions;
 pub(crate) mod placement;
@@ -50,7 +53,7 @@ pub(crate) struct Shard {
     pub(crate) cores: usize,
     pub(crate) config: Arc<Config>,
     /// This core's copy of what the cluster has decided; every core applies the same records.
-    pub(crate) image: RefCell<Image>,
+    pub(crate) image: Rc<RefCell<Image>>,
     pub(crate) partitions: RefCell<HashMap<PartitionId, Rc<Partition>>>,
     /// Settings of topics, each worked out when one of its partitions is first asked for.
     pub(crate) topic_settings: RefCell<HashMap<Uuid, Rc<TopicSettings>>>,
@@ -69,6 +72,9 @@ pub(crate) struct Shard {
     /// Frames fetch answers; one is enough, for it is never kept across an await.
     pub(crate) fetch_writer: RefCell<FetchResponseWriter>,
     pub(crate) producer_ids: ProducerIds,
+    /// Of the groups that live on this core.
+    pub(crate) coordinators: RefCell<BTreeMap<PartitionId, Rc<Coordinator>>>,
+    pub(crate) group_settings: Arc<GroupSettings>,
     /// When the catalogues were last written.
     pub(crate) checkpointed_ns: Cell<u64>,
     closing: Cell<bool>,
@@ -89,7 +95,7 @@ impl Shard {
         Self {
             core: host.core(),
             cores,
-            image: RefCell::new(Image::new(cluster_id)),
+            image: Rc::new(RefCell::new(Image::new(cluster_id))),
             partitions: RefCell::default(),
             topic_settings: RefCell::default(),
             homes,
@@ -108,6 +114,8 @@ impl Shard {
             reads: Waiting::default(),
             fetch_writer: RefCell::default(),
             producer_ids: ProducerIds::default(),
+            coordinators: RefCell::default(),
+            group_settings: Arc::new(config.groups.clone()),
             checkpointed_ns: Cell::new(host.now_ns()),
             closing: Cell::new(false),
             until_closing: RefCell::new(None),
@@ -125,6 +133,7 @@ impl Shard {
     pub(crate) fn begin_closing(&self) {
         self.closing.set(true);
         self.call_off_all();
+        self.close_groups();
         let waiting = self.until_closing.borrow_mut().take();
         if let Some(waiting) = waiting {
             waiting.fulfil(());

@@ -333,3 +333,41 @@ fn completions_and_help_are_there_for_everything() {
     }
     fails(&run(&["topics"], b""), 2, "'topic'");
 }
+
+#[test]
+fn groups_are_reset_shown_and_deleted() {
+    let broker = Broker::start("groups");
+    broker.says(&["topic", "create", "orders", "--partitions", "2"], "");
+    broker.says(&["produce", "orders", "-p", "1"], "a\nb\nc\n");
+    fails(&broker.run(&["group", "describe", "billing"], b""), 1, "there is no group billing\n  next: ");
+    assert_eq!(broker.says(&["group", "list"], ""), "GROUP\tTYPE\tPROTOCOL\tSTATE\tCOORDINATOR\n");
+
+    let reset = ["group", "reset-offsets", "billing", "--topic", "orders", "--to", "end"];
+    let shown = "PARTITION\tBEFORE\tAFTER\norders [0]\t-\t0\norders [1]\t-\t3\n";
+    assert_eq!(broker.says(&reset, ""), format!("{shown}\nNothing was changed; add --execute to do it.\n"));
+    assert_eq!(broker.says(&["group", "list"], "").lines().count(), 1, "nothing was changed");
+    assert_eq!(broker.says(&[&reset[..], &["--execute"]].concat(), ""), shown);
+    assert_eq!(broker.says(&["group", "list"], "").lines().last(), Some("billing\tclassic\t\tEmpty\t1"));
+
+    let back = ["group", "reset-offsets", "billing", "--shift", "-2", "--execute", "--json"];
+    let done: Value = serde_json::from_str(&broker.says(&back, "")).unwrap();
+    assert_eq!((&done["executed"], &done["partitions"][0]["after"]), (&true.into(), &0.into()), "{done}");
+    assert_eq!((&done["partitions"][1]["before"], &done["partitions"][1]["after"]), (&3.into(), &1.into()));
+    fails(&broker.run(&["group", "reset-offsets", "billing", "--to", "e@1"], b""), 2, "--to e@1");
+    fails(
+        &broker.run(&["group", "reset-offsets", "billing", "--topic", "orders", "-p", "7", "--to", "0"], b""),
+        1,
+        "topic orders has no partition 7",
+    );
+
+    let described = broker.says(&["group", "describe", "billing", "--json"], "");
+    let group = &serde_json::from_str::<Value>(&described).unwrap()["groups"][0];
+    assert_eq!((&group["type"], &group["state"]), (&"classic".into(), &"Empty".into()));
+    let lags: Vec<_> = group["partitions"].as_array().unwrap().iter().map(|it| &it["lag"]).collect();
+    assert_eq!(lags, [0, 2]);
+    let shown = broker.says(&["group", "describe", "billing"], "");
+    assert!(shown.contains("lag\t2\n") && shown.contains("orders [1]\t1\t3\t2\t-\n"), "{shown}");
+
+    assert_eq!(broker.says(&["group", "delete", "billing"], ""), "billing deleted\n");
+    fails(&broker.run(&["group", "delete", "billing"], b""), 1, "GROUP_ID_NOT_FOUND");
+}

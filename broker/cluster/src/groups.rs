@@ -411,7 +411,6 @@ fn tick(groups: &mut BTreeMap<Name, Group>, sweep: &mut Sweep, turn: &mut Turn<'
                 }
             }
             Timer::Resolve(group) => {
-                turn.watch.resolves(&group);
                 if let Some(Kind::Consumer(group)) = groups.get(&group).map(|group| &group.kind) {
                     return group.resolve_patterns(turn);
                 }

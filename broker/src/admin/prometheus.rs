@@ -1,10 +1,12 @@
 //! The cores' metrics in the text format of OpenMetrics 1.0: one series per core, so that an uneven load
 //! shows; sums are the scraper's business.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use protocol::api_key::ApiKey;
 
+use crate::metrics::groups::Committed;
 use crate::metrics::histogram::Histogram;
 use crate::metrics::{ApiMetrics, Snapshot};
 
@@ -32,10 +34,15 @@ const BATCHES_BOUNDS: [u64; 10] = [1, 3, 7, 15, 31, 63, 127, 255, 511, 1023];
 const BYTES_BOUNDS: [u64; 11] =
     [8191, 16_383, 32_767, 65_535, 131_071, 262_143, 524_287, 1_048_575, 2_097_151, 4_194_303, 8_388_607];
 
-pub(crate) fn text(cores: &[Option<Snapshot>]) -> String {
+/// Where partitions end, by topic and index.
+pub(crate) type Ends = BTreeMap<(Box<str>, i32), i64>;
+
+pub(crate) fn text(cores: &[Option<Snapshot>], ends: &Ends) -> String {
     let mut out = String::new();
     requests(&mut out, cores);
     values(&mut out, cores);
+    groups(&mut out, cores);
+    committed(&mut out, cores, ends);
     for histogram in &HISTOGRAMS {
         family(&mut out, histogram.name, "histogram", histogram.help);
         for (core, snapshot) in answered(cores) {
@@ -149,6 +156,41 @@ fn values(out: &mut String, cores: &[Option<Snapshot>]) {
             );
         }
     }
+}
+
+fn groups(out: &mut String, cores: &[Option<Snapshot>]) {
+    family(out, "millstream_groups", "gauge", "Groups that live on the core, by type and state");
+    for (core, snapshot) in answered(cores) {
+        for ((kind, state), count) in &snapshot.groups.groups {
+            let labels = format!("core=\"{core}\",type=\"{kind}\",state=\"{state}\"");
+            let _ = writeln!(out, "millstream_groups{{{labels}}} {count}");
+        }
+    }
+}
+
+/// What groups have committed, and how far behind the end that is. Not by core: a group and what it reads live on several.
+fn committed(out: &mut String, cores: &[Option<Snapshot>], ends: &Ends) {
+    let all = || answered(cores).flat_map(|(_, snapshot)| &snapshot.groups.committed);
+    let labels = |it: &Committed| {
+        let (group, topic) = (escaped(&it.group), escaped(&it.topic));
+        format!("group=\"{group}\",topic=\"{topic}\",partition=\"{}\"", it.partition)
+    };
+    family(out, "millstream_group_committed_offset", "gauge", "Where a group goes on reading");
+    for it in all() {
+        let _ = writeln!(out, "millstream_group_committed_offset{{{}}} {}", labels(it), it.offset);
+    }
+    family(out, "millstream_group_lag", "gauge", "Records between where a group goes on reading and the end");
+    for it in all() {
+        if let Some(end_offset) = ends.get(&(it.topic.clone(), it.partition)) {
+            let lag = end_offset.saturating_sub(it.offset).max(0);
+            let _ = writeln!(out, "millstream_group_lag{{{}}} {lag}", labels(it));
+        }
+    }
+}
+
+/// Names of groups are the clients' own.
+fn escaped(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 
 fn series(out: &mut String, name: &str, labels: &str, histogram: &Histogram, bounds: &[u64], unit: f64) {

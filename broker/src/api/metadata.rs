@@ -18,9 +18,11 @@ use protocol::messages::metadata_response::{
 };
 use protocol::messages::{MetadataRequest, MetadataResponse};
 use reactor::host;
-use storage::disk::Class;
+use storage::disk::{Class, LocalFuture};
 
 use super::{Caller, Reply, Request};
+use crate::config::groups::OFFSETS_TOPIC;
+use crate::controller::ControllerError;
 use crate::shard::Shard;
 
 pub(crate) fn handle(shard: &Rc<Shard>, caller: &Caller, request: Request<MetadataRequest>) -> Reply {
@@ -176,12 +178,19 @@ fn described(image: &Image, caller: &Caller, partition: &Partition) -> MetadataR
 fn auto_create(shard: &Rc<Shard>, mut names: Vec<String>) {
     let partitions = usize::try_from(shard.config.num_partitions).unwrap_or(1).max(1);
     names.truncate((CREATED_PARTITIONS_MAX / partitions).max(1));
+    if names.iter().any(|name| name == OFFSETS_TOPIC) {
+        in_background(shard.create_offsets_topic());
+    }
+    names.retain(|name| !is_internal_topic(name));
     if names.is_empty() {
         return;
     }
     let ids = super::random_ids(names.len());
     let command = CreateTopics::with_defaults(names, ids, host().random());
-    let creating = shard.decide(Command::CreateTopics(command));
+    in_background(shard.decide(Command::CreateTopics(command)));
+}
+
+fn in_background<T: 'static>(creating: LocalFuture<'static, Result<T, ControllerError>>) {
     host().spawn(
         Class::Append,
         Box::pin(async move {

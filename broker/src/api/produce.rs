@@ -18,6 +18,9 @@ use super::{Caller, Header, Reason, Reply, Request, finish};
 use crate::partition::append::Outcome;
 use crate::shard::{PartitionId, Shard};
 
+/// Kafka: who calls itself so may write what only brokers write otherwise.
+const ADMIN_CLIENT: &[u8] = b"__admin_client";
+
 /// What one partition's owner needs.
 struct Append {
     records: Bytes,
@@ -46,10 +49,12 @@ pub(crate) fn handle(shard: &Rc<Shard>, _caller: &Caller, request: Request<Bytes
         for partition in topic.partitions {
             let found = if is_nameless {
                 Err(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED)
-            } else if matches!(acks, -1..=1) {
-                shard.find(topic.key, partition.index)
-            } else {
+            } else if !matches!(acks, -1..=1) {
                 Err(ErrorCode::INVALID_REQUIRED_ACKS)
+            } else if shard.is_internal(topic.key) && request.client_id != ADMIN_CLIENT {
+                Err(ErrorCode::INVALID_TOPIC_EXCEPTION)
+            } else {
+                shard.find(topic.key, partition.index)
             };
             match found {
                 Ok(id) => {

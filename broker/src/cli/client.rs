@@ -19,6 +19,7 @@ pub(crate) use topics::{EARLIEST, Isolation, LATEST, Missing, Topic};
 mod configs;
 mod connection;
 mod error;
+pub(crate) mod groups;
 mod topics;
 
 /// Where the brokers are, and how long they may take.

@@ -3,17 +3,16 @@
 use std::io::{self, IsTerminal, Write};
 use std::ops::ControlFlow;
 
+use super::bounds::{Bound, Bounds};
 use super::client::{Brokers, Client, Isolation, Missing};
 use super::envelope::{Envelope, Headers, Text};
 use super::escapes::unescape;
 use super::failure::Failure;
 use super::output::Output;
 use super::progress::{Progress, Unit};
-use bounds::{Bound, Bounds};
 use reader::{Consumed, Reader};
 use template::Template;
 
-mod bounds;
 mod reader;
 mod template;
 mod transactions;

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use super::client::ClientError;
 use super::exit;
 
 #[derive(Debug)]
@@ -53,4 +54,14 @@ impl Failure {
         let _ = write!(io::stderr().lock(), "millstream: {text}\n{next}");
         ExitCode::from(code)
     }
+}
+
+/// Several things were to be done, each with a fate of its own: every failure is told.
+pub(crate) fn all_told(failures: Vec<ClientError>) -> Result<(), Failure> {
+    let mut failures = failures.into_iter().map(Failure::from);
+    let Some(last) = failures.next_back() else { return Ok(()) };
+    for failure in failures {
+        failure.report();
+    }
+    Err(last)
 }

@@ -1,6 +1,5 @@
 //! `millstream topic`: what topics there are; makes and removes them.
 
-use super::client::ClientError;
 use super::failure::Failure;
 
 mod create;
@@ -33,14 +32,4 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         Command::Describe(arguments) => describe::run(arguments),
         Command::Delete(arguments) => delete::run(arguments),
     }
-}
-
-/// Several topics, each with a fate of its own: every failure is told.
-fn all_told(failures: Vec<ClientError>) -> Result<(), Failure> {
-    let mut failures = failures.into_iter().map(Failure::from);
-    let Some(last) = failures.next_back() else { return Ok(()) };
-    for failure in failures {
-        failure.report();
-    }
-    Err(last)
 }

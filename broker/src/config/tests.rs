@@ -359,6 +359,8 @@ fn honoured_settings_change_what_the_broker_starts_with() {
             ("pinning", _) => "'on'",
             ("durability", _) => "'written'",
             ("cores", _) => "9",
+            ("group.coordinator.rebalance.protocols", _) => "'classic'",
+            ("group.consumer.migration.policy", _) => "'disabled'",
             ("http_listen", _) => "'127.0.0.1:1'",
             (_, SettingKind::Boolean) => "false",
             (_, SettingKind::Int | SettingKind::Long | SettingKind::Short) => "12345678",
@@ -368,4 +370,9 @@ fn honoured_settings_change_what_the_broker_starts_with() {
         let other = if name == "default.replication.factor" { "2" } else { other };
         assert_ne!(shown(&format!("{name} = {other}")), before, "{name}");
     }
+}
+
+#[test]
+fn groups_are_run_by_kafkas_defaults() {
+    assert_eq!(load("").groups, GroupSettings::default());
 }

@@ -106,6 +106,17 @@ impl Partition {
         Ok(appended)
     }
 
+    /// Appends a batch that this broker made itself. It is durable when the log says so.
+    pub(crate) fn append_own(self: &Rc<Self>, log: &Rc<Log>, batch: &[u8]) -> Result<Appended, AppendError> {
+        let stamp =
+            Stamp { leader_epoch: self.leader_epoch.get(), log_append_time: None, offsets: Offsets::Assign };
+        let appended = log.append(batch, stamp, host().wall_ms())?;
+        if log.needs_flush() {
+            self.flush(log);
+        }
+        Ok(appended)
+    }
+
     /// Waits until the records are on stable storage.
     fn durable(&self, log: &Rc<Log>, appended: Appended) -> LocalFuture<'static, Outcome> {
         // Order: asked in the turn of the append, or the offsets could be another batch's by then.

@@ -113,7 +113,21 @@ pub(crate) fn measure(shard: &Shard) -> Snapshot {
     let open = shard.partitions.borrow().values().filter_map(|partition| partition.log()).collect::<Vec<_>>();
     let log_bytes = open.iter().map(|log| log.size_bytes()).sum();
     let load = host().load();
+    let groups = shard.measure_groups();
     snapshot.values.extend([
+        Value::gauge("group_members", "Members of groups that live on this core", groups.members as u64),
+        Value::gauge("group_offsets", "Offsets that groups have committed", groups.offsets as u64),
+        Value::count("group_rebalances", "Rebalances of groups", groups.rebalances),
+        Value::count(
+            "group_offsets_expired",
+            "Committed offsets that were kept long enough",
+            groups.offsets_expired,
+        ),
+        Value::gauge(
+            "group_partitions_loading",
+            "Partitions of __consumer_offsets that are being read",
+            groups.loading as u64,
+        ),
         Value::gauge("mailbox_jobs", "Jobs sent to this core that have not run", load.mailbox as u64),
         Value::gauge("disk_transfers", "File reads and writes under way", load.transfers as u64),
         Value::gauge(
@@ -135,5 +149,6 @@ pub(crate) fn measure(shard: &Shard) -> Snapshot {
             u64::from(shard.homes.iter().any(|home| home.is_full.get())),
         ),
     ]);
+    snapshot.groups = groups;
     snapshot
 }

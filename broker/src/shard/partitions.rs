@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use cluster::controller::is_internal_topic;
 use cluster::metadata::Image;
 use protocol::error_code::ErrorCode;
 use protocol::ids::Uuid;
@@ -42,6 +43,19 @@ impl Shard {
                 let topic = image.topics.by_id(id).ok_or(ErrorCode::UNKNOWN_TOPIC_ID)?;
                 let found = topic.partition(index).ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
                 found.map(|_| PartitionId { topic: id, index })
+            }
+        }
+    }
+
+    /// Whether only brokers write to a topic.
+    pub(crate) fn is_internal(&self, topic: TopicKey<'_>) -> bool {
+        match topic {
+            TopicKey::Name(name) => {
+                name.starts_with(b"__") && std::str::from_utf8(name).is_ok_and(is_internal_topic)
+            }
+            TopicKey::Id(id) => {
+                let image = self.image.borrow();
+                image.topics.by_id(id).is_some_and(|topic| is_internal_topic(&topic.name))
             }
         }
     }

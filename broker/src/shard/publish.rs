@@ -121,7 +121,13 @@ impl Shard {
     fn apply_one(self: &Rc<Self>, record: &MetadataRecord, at: i64) -> Vec<Rc<Partition>> {
         // While the image still knows them.
         let gone = match record {
-            MetadataRecord::RemoveTopic(removed) => self.take_out(removed.topic_id),
+            MetadataRecord::RemoveTopic(removed) => {
+                let name = self.image.borrow().topics.by_id(removed.topic_id).map(|topic| topic.name.clone());
+                if let Some(name) = name {
+                    self.groups_lose_topic(&name, removed.topic_id);
+                }
+                self.take_out(removed.topic_id)
+            }
             _ => Vec::new(),
         };
         if let Err(error) = self.image.borrow_mut().apply(record, at) {

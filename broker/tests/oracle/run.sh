@@ -24,7 +24,7 @@ fi
 if [ -z "${BOOTSTRAP:-}" ]; then
   port=$("$here/../interop/free_port.sh")
   if [ -n "${MILLSTREAM_BIN:-}" ]; then
-    pid=$("$here/../interop/broker.sh" start "$scratch/broker" "$port")
+    pid=$("$here/../interop/broker.sh" start "$scratch/broker" "$port" group.initial.rebalance.delay.ms=0)
   else
     pid=$("$here/../interop/kafka.sh" start "$scratch/broker" "$port")
     export DIFFERENCES=/dev/null

@@ -1,4 +1,5 @@
 """One case against one broker: makes what the case needs, asks, and keeps the answers in a form that can be compared."""
+import re
 import time
 
 import batches
@@ -9,13 +10,16 @@ from wire import CLOSED, SILENT, Wire
 MESSAGES = {"ErrorMessage", "BatchIndexErrorMessage"}
 TEXTS = {"ClusterId", "Host", "Port", "Documentation"}
 NODES = {"NodeId", "BrokerId", "LeaderId", "ControllerId", "ReplicaNodes", "IsrNodes", "PreferredReadReplica"}
+# Whose ids brokers make up, and what that looks like.
+MEMBERS = {"MemberId", "Leader"}
+MADE_UP = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$|^[A-Za-z0-9_-]{22}$")
 TIMES = {"LogAppendTimeMs", "Timestamp", "base_timestamp", "max_timestamp"}
 # Broker configs that tell where a broker lives, or that the oracle's own properties set.
 OF_THIS_RUN = {"log.dir", "log.dirs", "metadata.log.dir", "listeners", "advertised.listeners", "listener.security.protocol.map", "process.roles", "node.id", "broker.id",
                "controller.listener.names", "controller.quorum.bootstrap.servers", "group.initial.rebalance.delay.ms", "offsets.topic.replication.factor",
                "transaction.state.log.replication.factor", "transaction.state.log.min.isr", "share.coordinator.state.topic.replication.factor", "share.coordinator.state.topic.min.isr"}
 # Lists that mean the same in any order, and what orders them here.
-ORDERED_BY = ("TopicName", "Topic", "Name", "ResourceName", "TopicId", "ApiKey", "Partition", "PartitionIndex", "Index", "NodeId", "BrokerId")
+ORDERED_BY = ("GroupId", "MemberId", "TopicName", "Topic", "Name", "ResourceName", "TopicId", "ApiKey", "Partition", "PartitionIndex", "Index", "NodeId", "BrokerId")
 
 
 class Session:
@@ -131,6 +135,24 @@ class Session:
             if error:
                 raise RuntimeError(f"{topic}-{partition}: error {error}")
 
+    def new_group(self, text="g"):
+        """A name for a group whose coordinator is there."""
+        group = self.name(text)
+        self.group_is_there(group)
+        return group
+
+    def group_is_there(self, group):
+        """Kafka makes the topic of groups, and reads it, when it is first asked."""
+        ready = lambda: self.quietly("FindCoordinator", 3, {"Key": group, "KeyType": 0})["ErrorCode"] == 0 and self.quietly("DescribeGroups", 0, {"Groups": [group]})["Groups"][0]["ErrorCode"] == 0
+        self.until(ready)
+
+    def until(self, condition):
+        deadline = time.monotonic() + 15
+        while not condition():
+            if time.monotonic() > deadline:
+                raise RuntimeError("waited in vain")
+            time.sleep(0.02)
+
     def producer_id(self):
         return self.quietly("InitProducerId", 4, {"TransactionTimeoutMs": 60000})["ProducerId"]
 
@@ -168,6 +190,8 @@ class Session:
             return self.symbol("session", value)
         if key in ("ProducerId", "producer_id") and value not in (-1, None):
             return self.symbol("producer", value)
+        if key in MEMBERS and isinstance(value, str) and MADE_UP.search(value):
+            return self.symbol("member", value)
         if key in TIMES and abs(value - time.time() * 1000) < 3_600_000:
             return "(now)"
         return value

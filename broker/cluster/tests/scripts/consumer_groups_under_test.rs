@@ -4,7 +4,6 @@
 //! topic NAME PARTITIONS     grow NAME PARTITIONS     gone NAME     config GROUP NAME=VALUE     set NAME=VALUE (of the broker)
 //! +3s  +200ms               time goes on, and what was waited for happens
 //! restart                   a new coordinator reads the log
-//! older-version GROUP       an older version leaves a record
 //! records                   from now on records are shown; `records off`: they are not
 //!
 //! beat GROUP MEMBER EPOCH [topics=T,T] [regex=R] [instance=I] [rack=R] [assignor=A] [timeout=MS] [owns=T:0,1;U:2] [v=N] [host=H]
@@ -25,7 +24,7 @@ use bytes::Bytes;
 use cluster::groups::consumer_protocol::{assignment_bytes, parse_assignment};
 use cluster::groups::{
     Answer, Asked, Client, Command, FetchOffsets, GroupRecord, GroupSettings, Groups, MigrationPolicy, Reply,
-    Said, Ticket,
+    Ticket,
 };
 use cluster::machine::Timestamp;
 use cluster::metadata::{Image, MetadataRecord, ResourceKind};
@@ -85,7 +84,6 @@ impl ConsumerGroupsUnderTest {
         match verb {
             "topic" | "grow" => self.topic(words.at(0), words.at(1).parse().unwrap()),
             "gone" => self.gone(words.at(0)),
-            "older-version" => self.write_partition_metadata(words.at(0), &mut out),
             "config" => self.config(&words),
             "set" => self.set(&words),
             "records" => self.shows_records = words.at(0) != "off",
@@ -159,13 +157,6 @@ impl ConsumerGroupsUnderTest {
         out.extend(loaded.reply.iter().map(|answer| self.answer(answer)));
     }
 
-    /// What a version wrote that kept the topics' partitions in a record.
-    fn write_partition_metadata(&mut self, group: &str, out: &mut Vec<String>) {
-        let key = ConsumerGroupPartitionMetadataKey { group_id: group.to_owned() };
-        let record = Said::now(key, ConsumerGroupPartitionMetadataValue::default()).into();
-        self.take(&[record], out);
-    }
-
     // The cluster around.
 
     fn topic(&mut self, name: &str, partitions: i32) {
@@ -210,7 +201,6 @@ impl ConsumerGroupsUnderTest {
                 "initial-delay" => self.settings.initial_rebalance_delay_ms = number(),
                 "max" => self.settings.consumer_max_size = number(),
                 "classic-max" => self.settings.max_size = number(),
-                "consumer-protocol" => self.settings.serves_consumer_protocol = *value == "on",
                 "interval" => self.settings.consumer_assignment_interval_ms = number(),
                 "regex-refresh" => self.settings.consumer_regex_refresh_interval_ms = number(),
                 "assignors" => {

@@ -78,7 +78,8 @@ fn sample(line: &str) -> (String, BTreeMap<String, String>, f64) {
     for label in inside.split(',') {
         let (key, quoted) = label.split_once('=').unwrap_or_else(|| panic!("{line}"));
         let text = quoted.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap();
-        assert!(is_name(key) && !text.contains(['"', '\\', '\n']), "{line}");
+        let unescaped = text.replace(r"\\", "").replace(r#"\""#, "").replace(r"\n", "");
+        assert!(is_name(key) && !unescaped.contains(['"', '\\', '\n']), "{line}");
         assert!(labels.insert(key.to_owned(), text.to_owned()).is_none(), "{line}");
     }
     let value = value.parse().unwrap_or_else(|_| panic!("{line}"));
@@ -135,7 +136,13 @@ fn busy() -> Snapshot {
 
 #[test]
 fn the_text_is_open_metrics_to_the_letter() {
-    let families = parse(&text(&[Some(busy()), None, Some(busy())]));
+    let mut with_groups = busy();
+    with_groups.groups.groups.insert(("consumer", "Stable"), 3);
+    let committed =
+        |partition| Committed { group: "a \"g\"".into(), topic: "t".into(), partition, offset: 7 };
+    with_groups.groups.committed = vec![committed(0), committed(1)];
+    let ends = Ends::from([(("t".into(), 0), 10)]);
+    let families = parse(&text(&[Some(busy()), None, Some(with_groups)], &ends));
     assert!(families.values().all(|family| family.help && !family.samples.is_empty()), "{families:?}");
     let of = |name: &str, suffix: &str, labels: &[(&str, &str)]| {
         let wanted: BTreeMap<_, _> =
@@ -157,10 +164,16 @@ fn the_text_is_open_metrics_to_the_letter() {
     assert_eq!(of("millstream_flush_seconds", "_count", &[core]), 2.0);
     assert_eq!(of("millstream_durable_seconds", "_sum", &[core]), 0.000_123_456);
     assert_eq!(families["millstream_flush_seconds"].unit.as_deref(), Some("seconds"));
-    assert!(families.values().flat_map(|family| &family.samples).all(|(_, labels, _)| labels["core"] != "1"));
+    assert_eq!(of("millstream_groups", "", &[("core", "2"), ("type", "consumer"), ("state", "Stable")]), 3.0);
+    let place = [("group", "a \\\"g\\\""), ("topic", "t"), ("partition", "0")];
+    assert_eq!(of("millstream_group_lag", "", &place), 3.0);
+    assert_eq!(of("millstream_group_committed_offset", "", &place), 7.0);
+    assert_eq!(families["millstream_group_lag"].samples.len(), 1, "nobody knows the other's end");
+    let mut samples = families.values().flat_map(|family| &family.samples);
+    assert!(samples.all(|(_, labels, _)| labels.get("core").is_none_or(|core| core != "1")));
 }
 
 #[test]
 fn a_broker_that_says_nothing_says_so() {
-    assert_eq!(text(&[None]).lines().last(), Some("# EOF"));
+    assert_eq!(text(&[None], &Ends::new()).lines().last(), Some("# EOF"));
 }

@@ -12,9 +12,9 @@ use protocol::records::batch::{BatchView, batches};
 use protocol::records::compression::Decompressor;
 use protocol::records::record::Record;
 
-use super::bounds::{Bounds, Range};
 use super::transactions::Aborted;
 use crate::cli::UNPACKED_BYTES_MAX;
+use crate::cli::bounds::{Bounds, Range};
 use crate::cli::client::{Client, ClientError, EARLIEST, Isolation, LATEST, Missing, Patience, Topic};
 use crate::cli::failure::Failure;
 

@@ -6,9 +6,8 @@ use protocol::messages::create_topics_response::CreatableTopicResult;
 use protocol::messages::{CreateTopicsRequest, CreateTopicsResponse};
 
 use crate::cli::client::{Brokers, Client, ClientError, To};
-use crate::cli::failure::Failure;
+use crate::cli::failure::{Failure, all_told};
 use crate::cli::output::Output;
-use crate::cli::topic::all_told;
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:

@@ -7,9 +7,8 @@ use protocol::messages::delete_topics_request::DeleteTopicState;
 use protocol::messages::{DeleteTopicsRequest, DeleteTopicsResponse};
 
 use crate::cli::client::{Brokers, Client, ClientError, To};
-use crate::cli::failure::Failure;
+use crate::cli::failure::{Failure, all_told};
 use crate::cli::output::Output;
-use crate::cli::topic::all_told;
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:

@@ -25,10 +25,6 @@ pub(in crate::groups) fn decide(
     asked: &Asked<ConsumerGroupHeartbeatRequest>,
     turn: &mut Turn<'_>,
 ) -> ConsumerGroupHeartbeatResponse {
-    if !turn.settings.serves_consumer_protocol {
-        let error_code = ErrorCode::UNSUPPORTED_VERSION.0;
-        return ConsumerGroupHeartbeatResponse { error_code, ..Default::default() };
-    }
     let before = turn.records.len();
     let request = &asked.request;
     let decided =

@@ -86,6 +86,7 @@ impl ConsumerGroup {
 
     /// Looks up what the members' patterns stand for.
     pub(in crate::groups) fn resolve_patterns(&self, turn: &mut Turn<'_>) {
+        turn.watch.resolves(&self.id);
         let (version, timestamp) = (turn.image.offset, turn.now.0);
         let mut lost = Vec::new();
         let mut gained: Vec<String> = Vec::new();

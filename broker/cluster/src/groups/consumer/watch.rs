@@ -126,7 +126,7 @@ impl Watch {
         self.resolving.contains(group)
     }
 
-    pub(in crate::groups) fn resolves(&mut self, group: &str) {
+    pub(super) fn resolves(&mut self, group: &str) {
         self.resolving.remove(group);
     }
 
