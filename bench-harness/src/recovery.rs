@@ -331,7 +331,7 @@ fn markdown(documents: &[Document]) -> String {
     if let Some(document) = documents.first() {
         let cold = if document.cold { ", page cache emptied after the kill" } else { "" };
         let (gib, partitions) = (document.gib, document.partitions);
-        let _ = write!(text, "\n\nMedian (least - greatest); {gib} GiB in {partitions} partitions{cold}.\n");
+        let _ = write!(text, "\n\nMedian [least … greatest]; {gib} GiB in {partitions} partitions{cold}.\n");
     }
     for document in documents {
         for trouble in &document.troubles {
