@@ -4,16 +4,16 @@
 //! groups may share a connection; JoinGroup waits for the others of its group, so that members of one group may not.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, VecDeque};
-use std::io::{self, IoSlice};
+use std::collections::{BTreeMap, BinaryHeap};
+use std::io;
 use std::time::Duration;
 
 use protocol::api_key::ApiKey;
 use protocol::error_code::ErrorCode;
-use protocol::frame;
-use protocol::primitives::Reader;
+use protocol::primitives::DecodeError;
 
 use crate::client::connection::{self, Served};
+use crate::client::dialogue::{Dialogue, Question};
 use crate::client::group::{self, Ask, Heard, Member};
 use crate::client::link::Link;
 use crate::client::poller::{Poller, Readiness};
@@ -47,19 +47,14 @@ struct Seat {
 
 struct Line {
     /// None after it was cut.
-    link: Option<Link>,
-    served: Served,
-    waiting: VecDeque<Sent>,
-    correlation_id: i32,
+    dialogue: Option<Dialogue<Note>>,
     watches_writes: bool,
 }
 
-/// A question under way.
-struct Sent {
-    correlation_id: i32,
+/// Whose question it is, and when it was due.
+#[derive(Clone, Copy, Debug)]
+struct Note {
     seat: usize,
-    api: ApiKey,
-    version: i16,
     due_ns: i64,
 }
 
@@ -112,8 +107,7 @@ impl Crew {
     pub(super) fn connect(&mut self, address: &str, served: Served) -> io::Result<usize> {
         let link = Link::new(connection::connect(address, CONNECT_TIMEOUT)?)?;
         self.poller.add(&link, self.lines.len() as u64)?;
-        let (waiting, link) = (VecDeque::new(), Some(link));
-        self.lines.push(Line { link, served, waiting, correlation_id: 0, watches_writes: false });
+        self.lines.push(Line { dialogue: Some(Dialogue::new(link, served)), watches_writes: false });
         Ok(self.lines.len() - 1)
     }
 
@@ -155,8 +149,7 @@ impl Crew {
     /// Hangs up on whoever sits on this connection.
     pub(super) fn cut(&mut self, seat: usize) {
         let line = self.seats[seat].line;
-        self.lines[line].link = None;
-        self.lines[line].waiting.clear();
+        self.lines[line].dialogue = None;
         for seat in self.seats.iter_mut().filter(|seat| seat.line == line) {
             seat.member.hang_up();
         }
@@ -203,7 +196,7 @@ impl Crew {
 
     fn ask(&mut self, at: usize) -> Result<(), String> {
         let seat = &mut self.seats[at];
-        if self.lines[seat.line].link.is_none() {
+        if self.lines[seat.line].dialogue.is_none() {
             return Ok(());
         }
         let due_ns = seat.member.due_ns();
@@ -223,89 +216,75 @@ impl Crew {
 
     fn send(&mut self, seat: usize, ask: &Ask, due_ns: i64) -> Result<(), String> {
         let at = self.seats[seat].line;
-        let line = &mut self.lines[at];
-        let Some(link) = &mut line.link else { return Ok(()) };
-        let unserved = || format!("the broker serves no version of {} that is known here", ask.api());
-        let version = ask.version(&line.served).ok_or_else(unserved)?;
-        line.correlation_id = line.correlation_id.wrapping_add(1);
-        let correlation_id = line.correlation_id;
-        let frame = ask.frame(version, correlation_id).map_err(|error| format!("{}: {error}", ask.api()))?;
-        line.waiting.push_back(Sent { correlation_id, seat, api: ask.api(), version, due_ns });
-        link.send(&[IoSlice::new(&frame)]).map_err(broke)?;
+        let Some(dialogue) = &mut self.lines[at].dialogue else { return Ok(()) };
+        dialogue.ask(ask, Note { seat, due_ns }).map_err(broke)?;
         self.watch_writes(at)
     }
 
     fn watch_writes(&mut self, at: usize) -> Result<(), String> {
         let line = &mut self.lines[at];
-        let Some(link) = &line.link else { return Ok(()) };
-        let watch = link.has_output();
+        let Some(dialogue) = &line.dialogue else { return Ok(()) };
+        let watch = dialogue.has_output();
         if watch != line.watches_writes {
             line.watches_writes = watch;
-            self.poller.watch_writes(link, at as u64, watch).map_err(broke)?;
+            self.poller.watch_writes(dialogue, at as u64, watch).map_err(broke)?;
         }
         Ok(())
     }
 
     fn flush(&mut self, at: usize) -> Result<(), String> {
-        if let Some(link) = &mut self.lines[at].link {
-            link.flush().map_err(broke)?;
+        if let Some(dialogue) = &mut self.lines[at].dialogue {
+            dialogue.flush().map_err(broke)?;
         }
         self.watch_writes(at)
     }
 
     fn receive(&mut self, at: usize) -> Result<(), String> {
-        let Some(link) = &mut self.lines[at].link else { return Ok(()) };
-        link.fill().map_err(broke)?;
-        while let Some(sent) = self.absorb_next(at)? {
-            match sent.api {
-                ApiKey::OffsetCommit if self.seats[sent.seat].commits => self.send_commit(sent.seat)?,
+        let Some(dialogue) = &mut self.lines[at].dialogue else { return Ok(()) };
+        dialogue.exchange().map_err(broke)?;
+        while let Some((api, seat)) = self.absorb_next(at)? {
+            match api {
+                ApiKey::OffsetCommit if self.seats[seat].commits => self.send_commit(seat)?,
                 ApiKey::OffsetCommit => {}
                 // Most answers to members that join lead to the next question.
-                _ => self.ask(sent.seat)?,
+                _ => self.ask(seat)?,
             }
-            self.note(sent.seat);
+            self.note(seat);
         }
-        Ok(())
+        self.watch_writes(at)
     }
 
-    /// Takes in the next answer, if all of it is there.
-    fn absorb_next(&mut self, at: usize) -> Result<Option<Sent>, String> {
-        let Line { link: Some(link), waiting, .. } = &mut self.lines[at] else { return Ok(None) };
-        let Some(range) = link.next_frame().map_err(broke)? else { return Ok(None) };
-        let sent = waiting.pop_front().ok_or("the broker answers what was not asked")?;
-        let odd = |error: &dyn std::fmt::Display| format!("no proper answer to {}: {error}", sent.api);
-        let mut r = Reader::new(link.bytes(range));
-        let head =
-            frame::decode_response_head(&mut r, sent.api, sent.version).map_err(|error| odd(&error))?;
-        if head != sent.correlation_id {
-            return Err(odd(&format!("it answers request {head}")));
-        }
+    /// Takes in the next answer, if all of it is there; returns what was asked, and by whom.
+    fn absorb_next(&mut self, at: usize) -> Result<Option<(ApiKey, usize)>, String> {
+        let Some(dialogue) = &mut self.lines[at].dialogue else { return Ok(None) };
+        let Some((question, answer)) = dialogue.answer().map_err(broke)? else { return Ok(None) };
+        let Question { api, version, note: Note { seat, due_ns }, .. } = question;
+        let odd = |error: DecodeError| format!("no proper answer to {api}: {error}");
         let now_ns = clock::now_ns();
-        if sent.api == ApiKey::OffsetCommit {
-            let code = group::committed(sent.version, r.rest()).map_err(|error| odd(&error))?;
+        if api == ApiKey::OffsetCommit {
+            let code = group::committed(version, answer).map_err(odd)?;
             self.count.commits += u64::from(code.is_none());
-            latency::record(&mut self.count.commit, now_ns - sent.due_ns);
+            latency::record(&mut self.count.commit, now_ns - due_ns);
             if code.is_err() {
                 self.count.again(code);
             }
-            return Ok(Some(sent));
+            return Ok(Some((api, seat)));
         }
-        let member = &mut self.seats[sent.seat].member;
-        let heard = member.hear(sent.api, sent.version, r.rest(), now_ns).map_err(|error| odd(&error))?;
-        if matches!(sent.api, ApiKey::Heartbeat | ApiKey::ConsumerGroupHeartbeat) {
+        let heard = self.seats[seat].member.hear(api, version, answer, now_ns).map_err(odd)?;
+        if matches!(api, ApiKey::Heartbeat | ApiKey::ConsumerGroupHeartbeat) {
             self.count.heartbeats += 1;
-            latency::record(&mut self.count.heartbeat, now_ns - sent.due_ns);
+            latency::record(&mut self.count.heartbeat, now_ns - due_ns);
         }
         match heard {
             Heard::Fine | Heard::Left => {}
             Heard::Assigned => {
                 self.count.assignments += 1;
-                self.assigned.push(sent.seat);
+                self.assigned.push(seat);
             }
             Heard::Again(code) => self.count.again(code),
-            Heard::Refused(code) => return Err(format!("{} was refused: {code}", sent.api)),
+            Heard::Refused(code) => return Err(format!("{api} was refused: {code}")),
         }
-        Ok(Some(sent))
+        Ok(Some((api, seat)))
     }
 }
 
@@ -316,5 +295,8 @@ impl Count {
 }
 
 fn broke(error: io::Error) -> String {
-    format!("a connection to the broker broke: {error}")
+    match error.kind() {
+        io::ErrorKind::Unsupported => error.to_string(),
+        _ => format!("a connection to the broker broke: {error}"),
+    }
 }

@@ -1,17 +1,14 @@
 //! A consumer's place in a group: which partitions it reads, from where on, and what it commits. As Java's consumer does it, what
 //! is given up is committed first, and so is everything else every few seconds.
 
-use std::collections::VecDeque;
-use std::io::{self, IoSlice};
+use std::io;
 use std::sync::Arc;
 
 use protocol::api_key::ApiKey;
 use protocol::error_code::ErrorCode;
-use protocol::frame;
-use protocol::primitives::Reader as WireReader;
 
-use super::{GROUP_LINE, PAUSE_NS, Reader, State, token};
-use crate::client::connection::Served;
+use super::{GROUP_LINE, PAUSE_NS, Reader, token};
+use crate::client::dialogue::{Dialogue, Question};
 use crate::client::error::ClientError;
 use crate::client::group::{self, Ask, Heard, Member, Protocol};
 use crate::client::link::Link;
@@ -27,10 +24,7 @@ const FORM_PATIENCE_NS: i64 = 120 * NS_PER_S;
 pub(super) struct Membership {
     pub(super) group: Arc<Group>,
     member: Member,
-    state: State,
-    served: Served,
-    waiting: VecDeque<Sent>,
-    correlation_id: i32,
+    tie: Tie,
     /// Given to it, with or without a known place to read from.
     given: Vec<u32>,
     /// Read by it. Rising.
@@ -40,11 +34,11 @@ pub(super) struct Membership {
     hurries: bool,
 }
 
-/// A question under way.
-struct Sent {
-    correlation_id: i32,
-    api: ApiKey,
-    version: i16,
+/// The connection to the coordinator.
+enum Tie {
+    Down,
+    Dialing,
+    Up(Dialogue<()>),
 }
 
 impl Membership {
@@ -55,10 +49,7 @@ impl Membership {
         Self {
             group,
             member,
-            state: State::Down,
-            served: Served::default(),
-            waiting: VecDeque::new(),
-            correlation_id: 0,
+            tie: Tie::Down,
             given: Vec::new(),
             slots: Vec::new(),
             commits_at_ns: i64::MAX,
@@ -72,7 +63,7 @@ impl Membership {
     }
 
     pub(super) fn is_up(&self) -> bool {
-        matches!(self.state, State::Up(_))
+        matches!(self.tie, Tie::Up(_))
     }
 
     /// It has its share, knows where to read, and so do the others.
@@ -89,10 +80,10 @@ impl Membership {
     }
 
     pub(super) fn due_ns(&self) -> i64 {
-        match self.state {
-            State::Up(_) => self.member.due_ns().min(self.commits_at_ns),
-            State::Dialing => i64::MAX,
-            State::Down => self.redials_at_ns,
+        match self.tie {
+            Tie::Up(_) => self.member.due_ns().min(self.commits_at_ns),
+            Tie::Dialing => i64::MAX,
+            Tie::Down => self.redials_at_ns,
         }
     }
 
@@ -102,15 +93,10 @@ impl Membership {
     }
 
     fn send(&mut self, ask: &Ask) -> io::Result<()> {
-        let State::Up(link) = &mut self.state else { return Ok(()) };
-        let api = ask.api();
-        let unserved = || io::Error::new(io::ErrorKind::Unsupported, format!("the broker serves no {api}"));
-        let version = ask.version(&self.served).ok_or_else(unserved)?;
-        self.correlation_id = self.correlation_id.wrapping_add(1);
-        let correlation_id = self.correlation_id;
-        let frame = ask.frame(version, correlation_id).map_err(io::Error::other)?;
-        self.waiting.push_back(Sent { correlation_id, api, version });
-        link.send(&[IoSlice::new(&frame)])
+        match &mut self.tie {
+            Tie::Up(dialogue) => dialogue.ask(ask, ()),
+            Tie::Down | Tie::Dialing => Ok(()),
+        }
     }
 }
 
@@ -127,11 +113,11 @@ impl Reader {
             if it.due_ns() > self.now_ns {
                 continue;
             }
-            match it.state {
-                State::Up(_) => self.speak(at),
-                State::Dialing => {}
-                State::Down => {
-                    it.state = State::Dialing;
+            match it.tie {
+                Tie::Up(_) => self.speak(at),
+                Tie::Dialing => {}
+                Tie::Down => {
+                    it.tie = Tie::Dialing;
                     let group = it.group.terms.group.clone();
                     self.scout.ask(Errand::Coordinate { ticket: token(at, GROUP_LINE), group });
                 }
@@ -173,7 +159,7 @@ impl Reader {
 
     pub(super) fn connect_member(&mut self, at: usize, call: Result<Call, ClientError>) {
         let Some(it) = &mut self.consumers[at].membership else { return };
-        it.state = State::Down;
+        it.tie = Tie::Down;
         it.redials_at_ns = self.now_ns + PAUSE_NS;
         match call {
             Ok(call) => {
@@ -182,7 +168,7 @@ impl Reader {
                     Ok(link)
                 });
                 if let Ok(link) = link {
-                    (it.state, it.served) = (State::Up(link), call.served);
+                    it.tie = Tie::Up(Dialogue::new(link, call.served));
                     it.commits_at_ns = self.now_ns + self.plan.commit_interval_ns;
                 }
             }
@@ -197,16 +183,15 @@ impl Reader {
         }
         let Some(it) = &mut self.consumers[at].membership else { return };
         it.member.hang_up();
-        it.waiting.clear();
-        it.state = State::Down;
+        it.tie = Tie::Down;
         it.redials_at_ns = self.now_ns + PAUSE_NS;
     }
 
     pub(super) fn hear_coordinator(&mut self, at: usize) {
-        let Some(Membership { state: State::Up(link), .. }) = &mut self.consumers[at].membership else {
+        let Some(Membership { tie: Tie::Up(dialogue), .. }) = &mut self.consumers[at].membership else {
             return;
         };
-        if let Err(error) = link.flush().and_then(|()| link.fill()) {
+        if let Err(error) = dialogue.exchange() {
             return self.lose_member(at, &error);
         }
         loop {
@@ -224,31 +209,25 @@ impl Reader {
     /// Takes in the next answer of the coordinator, if all of it is there.
     fn absorb_answer(&mut self, at: usize) -> Result<bool, String> {
         let Some(it) = &mut self.consumers[at].membership else { return Ok(false) };
-        let State::Up(link) = &mut it.state else { return Ok(false) };
-        let Some(range) = link.next_frame().map_err(|error| error.to_string())? else { return Ok(false) };
-        let sent = it.waiting.pop_front().ok_or("the coordinator answers what was not asked")?;
-        let odd = |error: &dyn std::fmt::Display| format!("no proper answer to {}: {error}", sent.api);
-        let mut r = WireReader::new(link.bytes(range));
-        let answered =
-            frame::decode_response_head(&mut r, sent.api, sent.version).map_err(|error| odd(&error))?;
-        if answered != sent.correlation_id {
-            return Err(odd(&format!("it answers request {answered}")));
-        }
-        match sent.api {
+        let Tie::Up(dialogue) = &mut it.tie else { return Ok(false) };
+        let answered = dialogue.answer().map_err(|error| error.to_string())?;
+        let Some((Question { api, version, .. }, answer)) = answered else { return Ok(false) };
+        let odd = |error: &dyn std::fmt::Display| format!("no proper answer to {api}: {error}");
+        match api {
             ApiKey::OffsetCommit => {
-                let code = group::committed(sent.version, r.rest()).map_err(|error| odd(&error))?;
+                let code = group::committed(version, answer).map_err(|error| odd(&error))?;
                 if code.is_err() {
                     self.signals.refuse(|| format!("a commit was refused: {code}"));
                 }
             }
             ApiKey::OffsetFetch => {
-                let found = it.member.found(sent.version, r.rest()).map_err(|error| odd(&error))?;
+                let found = it.member.found(version, answer).map_err(|error| odd(&error))?;
                 self.begin_at(at, &found);
             }
             _ => {
-                let heard = it.member.hear(sent.api, sent.version, r.rest(), self.now_ns);
+                let heard = it.member.hear(api, version, answer, self.now_ns);
                 match heard.map_err(|error| odd(&error))? {
-                    Heard::Refused(code) => self.signals.fail(|| format!("{} was refused: {code}", sent.api)),
+                    Heard::Refused(code) => self.signals.fail(|| format!("{api} was refused: {code}")),
                     Heard::Fine | Heard::Left => {}
                     // Another broker may know the group now.
                     Heard::Again(code @ ErrorCode::NOT_COORDINATOR) => return Err(odd(&code)),
