@@ -63,8 +63,13 @@ PROPERTIES
 }
 
 resume() {
-  local dir=$1 port=$2
-  if (exec 3<> "/dev/tcp/127.0.0.1/$port") 2> /dev/null; then echo "port $port is taken" >&2; exit 2; fi
+  local dir=$1 port=$2 try
+  # A killed one's threads may outlive it a little.
+  for try in $(seq 100); do
+    (exec 3<> "/dev/tcp/127.0.0.1/$port") 2> /dev/null || break
+    [ "$try" -lt 100 ] || { echo "port $port is taken" >&2; exit 2; }
+    sleep 0.1
+  done
   nohup java -Xmx"${HEAP:-512m}" -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -cp "$lib/*" kafka.Kafka "$dir/server.properties" >> "$dir/server.log" 2>&1 < /dev/null &
   local pid=$!
   "$here/answers.sh" "127.0.0.1:$port" 60 "$pid" || { tail -20 "$dir/server.log" >&2; exit 2; }

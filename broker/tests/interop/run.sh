@@ -1,9 +1,12 @@
 #!/usr/bin/env bash
 # Real clients against a broker.   run.sh [suite ...]     suites: kcat confluent kafka-python aiokafka kafkajs java franz-go tools kill-nine dump-log
-#   consumer groups: groups-java groups-confluent groups-kafka-python groups-aiokafka groups-kafkajs groups-franz-go groups-kcat
+#   consumer groups: groups-java groups-confluent groups-kafka-python groups-aiokafka groups-kafkajs groups-franz-go groups-kcat groups-tools
+#   and what is built upon them: streams connect chaos
 #
 # BOOTSTRAP      a running broker to test; otherwise MILLSTREAM_BIN is started. With neither, Apache Kafka is: that proves the suites.
-#                kill-nine and dump-log start their own broker, so they need MILLSTREAM_BIN (or prove themselves on Kafka).
+#                kill-nine, chaos and dump-log start their own broker, so they need MILLSTREAM_BIN (or prove themselves on Kafka).
+# ROUNDS         how often kill-nine and chaos kill the broker
+# SEED           what they choose by
 # REQUIRE=1      a suite whose client cannot be had here is a failure, not skipped
 # INTEROP_CACHE  where clients are kept between runs (target/interop); everything is pinned and comes from the languages' own registries
 #
@@ -20,7 +23,7 @@ suites=("$@")
 
 # Nobody waits for groups to form, and members of the new protocol are soon missed.
 quick=(group.initial.rebalance.delay.ms=0 group.consumer.{min.,}heartbeat.interval.ms=500 group.consumer.min.session.timeout.ms=6000 group.consumer.session.timeout.ms=10000 group.consumer.regex.refresh.interval.ms=10000)
-[[ " ${suites[*]} " == *" groups-"* ]] || quick=()
+[[ " ${suites[*]} " =~ " "(groups-|streams|connect|chaos) ]] || quick=()
 
 start() {
   if [ -n "${MILLSTREAM_BIN:-}" ]; then "$here/broker.sh" start "$1" "$2" "${quick[@]}"; else "$here/kafka.sh" start "$1" "$2" "${quick[@]}"; fi
@@ -78,8 +81,9 @@ needs() {
     groups-kafkajs) has_python && has_node ;;
     franz-go) has_go ;;
     groups-franz-go) has_python && has_go ;;
-    java | tools | dump-log | groups-java) has_java ;;
-    kill-nine) has_python ;;
+    java | tools | dump-log | groups-java | groups-tools | streams) has_java ;;
+    connect) has_java && has_python ;;
+    kill-nine | chaos) has_python ;;
   esac
 }
 
@@ -98,13 +102,25 @@ dump_log() {
   "$here/dump_log.sh" "$folder/data"
 }
 
-kill_nine() {
-  local command=("$here/broker.sh" start) pid= port
+# How a broker is started again and again, in `command`; Kafka's folder has to be made before.
+restarts() {
+  command=("$here/broker.sh" start)
+  [ -z "${MILLSTREAM_BIN:-}" ] || return 0
+  command=("$here/kafka.sh" resume)
+  pid=$(start "$1" "$2") && stop
+}
+
+chaos() {
+  local command pid= port
   port=$("$here/free_port.sh")
-  if [ -z "${MILLSTREAM_BIN:-}" ]; then
-    command=("$here/kafka.sh" resume)
-    pid=$(start "$scratch/killed" "$port") && stop
-  fi
+  restarts "$scratch/chaos" "$port"
+  MILLSTREAM_ARGS="${MILLSTREAM_ARGS:-} ${quick[*]/#/--set }" "$cache/python/bin/python" "$here/chaos.py" "$scratch/chaos" "$port" "${ROUNDS:-5}" "$cache/python/bin/python" "$here/python/member.py" confluent -- "${command[@]}"
+}
+
+kill_nine() {
+  local command pid= port
+  port=$("$here/free_port.sh")
+  restarts "$scratch/killed" "$port"
   "$cache/python/bin/python" "$here/kill_nine.py" "$scratch/killed" "$port" "${ROUNDS:-5}" "${command[@]}" || return 1
   # What the kills left behind is read once more by Kafka's own tool, after the clean stop at the end.
   sleep 2
@@ -139,6 +155,10 @@ run() {
     groups-kafkajs) NODE_PATH=$cache/node/node_modules groups kafkajs node "$here/node/member.js" ;;
     groups-franz-go) groups franz-go "$cache/franz-go" member ;;
     groups-kcat) limited "$here/kcat_groups.sh" "$BOOTSTRAP" ;;
+    groups-tools) jvm GroupTools "$BOOTSTRAP" ;;
+    streams) jvm Streams "$BOOTSTRAP" ;;
+    connect) mkdir "$scratch/connect" && limited "$cache/python/bin/python" "$here/python/connect.py" "$BOOTSTRAP" "$("$here/kafka.sh" jars)" "$scratch/connect" ;;
+    chaos) chaos ;;
     dump-log) dump_log ;;
     kill-nine) kill_nine ;;
     *) echo "unknown suite: $1"; return 1 ;;
@@ -152,7 +172,7 @@ for suite in "${suites[@]}"; do
     if [ "${REQUIRE:-}" = 1 ]; then fail "$suite: $why"; else skipped=$((skipped + 1)); echo "skip $suite: $why"; fi
     continue
   fi
-  if [ -z "${BOOTSTRAP:-}" ] && [ "$suite" != dump-log ] && [ "$suite" != kill-nine ]; then
+  if [ -z "${BOOTSTRAP:-}" ] && [[ ! $suite =~ ^(dump-log|kill-nine|chaos)$ ]]; then
     port=$("$here/free_port.sh")
     pid=$(start "$scratch/broker" "$port") || { fail "the broker does not start"; break; }
     BOOTSTRAP=127.0.0.1:$port

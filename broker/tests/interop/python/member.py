@@ -84,8 +84,14 @@ def confluent(teller, options):
             offsets = [TopicPartition(options["topic"], partition, offset) for partition, offset in nexts.items()]
             if offsets and options["commits"] == "auto":
                 consumer.store_offsets(offsets=offsets)
+            elif offsets and options["commits"] == "async":
+                consumer.commit(offsets=offsets)
             elif offsets:
-                consumer.commit(offsets=offsets, asynchronous=options["commits"] == "async")
+                for place in consumer.commit(offsets=offsets, asynchronous=False):
+                    if place.error:
+                        told(place.error)
+                    else:
+                        teller.say(f"committed {place.partition} {place.offset}")
         except KafkaException as error:
             told(error.args[0])
     consumer.close()
