@@ -277,7 +277,8 @@ public class Groups extends Checks {
             listener.start();
             ready = new Phaser(count) {
                 protected boolean onAdvance(int phase, int parties) {
-                    process.destroyForcibly();
+                    // The process closes its output itself; what is in there is to be read.
+                    process.toHandle().destroyForcibly();
                     return true;
                 }
             };

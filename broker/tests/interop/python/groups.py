@@ -84,7 +84,8 @@ class Group:
 
     def watch(self):
         for member in list(self.members.values()):
-            if member.process.poll() is not None and not member.ended:
+            # One that ends well says so; that may be under way still.
+            if member.process.poll():
                 raise AssertionError(f"a member ended by itself with {member.process.returncode}: {member.process.stderr.read().decode()[-300:]}")
 
     def take(self, name, partition, offset, value):
