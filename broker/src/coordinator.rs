@@ -15,9 +15,11 @@ use cluster::groups::{Answer, Command, GroupRecord, GroupSettings, Groups, Reply
 use cluster::machine::{Decision, Timestamp};
 use cluster::metadata::Image;
 use protocol::error_code::ErrorCode;
+use protocol::primitives::EncodeError;
 use protocol::records::batch::BatchHeader;
-use protocol::records::builder::BatchBuilder;
+use protocol::records::builder::{BatchBuilder, BatchFull};
 use reactor::host;
+use storage::Error;
 use storage::disk::{Class, LocalFuture};
 use storage::log::{AppendError, Log};
 
@@ -169,7 +171,7 @@ impl Coordinator {
             match durable.await {
                 Ok(()) => Ok(reply),
                 Err(error) => {
-                    this.lost(&log, &AppendError::Storage(error));
+                    this.lost(&log, &error.into());
                     Err(LOST)
                 }
             }
@@ -177,7 +179,7 @@ impl Coordinator {
     }
 
     /// What is applied may not be in the log: all of it is dropped.
-    fn lost(self: &Rc<Self>, log: &Rc<Log>, error: &AppendError) {
+    fn lost(self: &Rc<Self>, log: &Rc<Log>, error: &NotWritten) {
         let is_ready = matches!(&*self.state.borrow(), State::Ready(ready) if Rc::ptr_eq(&ready.log, log));
         if !is_ready {
             return;
@@ -268,22 +270,35 @@ fn may_write(command: &Command) -> bool {
     )
 }
 
+/// Why what was decided is not in the log.
+#[derive(Clone, Debug, thiserror::Error)]
+enum NotWritten {
+    #[error("{0}")]
+    Log(#[from] AppendError),
+    #[error("{0}")]
+    Lost(#[from] Error),
+    /// The groups let nothing so large or so long come to this; it must not end the broker.
+    #[error("a record has no form: {0}")]
+    Record(#[from] EncodeError),
+    #[error("{0}")]
+    Batch(#[from] BatchFull),
+}
+
 /// Appends records as one batch: all of it is kept, or nothing.
 fn append(
     partition: &Rc<Partition>,
     log: &Rc<Log>,
     records: &[GroupRecord],
     now: Timestamp,
-) -> Result<(), AppendError> {
+) -> Result<(), NotWritten> {
     if records.is_empty() {
         return Ok(());
     }
     let mut batch = BatchBuilder::new(BatchHeader::default());
     for record in records {
-        let record = record.to_bytes().expect("texts of a request fit into a record");
-        let appended = batch.append(now.0, Some(&record.key), record.value.as_deref(), &[]);
-        appended.expect("what a request leaves fits into a batch");
+        let record = record.to_bytes()?;
+        batch.append(now.0, Some(&record.key), record.value.as_deref(), &[])?;
     }
-    let batch = batch.build().expect("what a request leaves fits into a batch");
-    partition.append_own(log, &batch).map(|_| ())
+    partition.append_own(log, &batch.build()?)?;
+    Ok(())
 }

@@ -6,9 +6,9 @@ use cluster::groups::{GroupRecord, Groups, RecordError};
 use cluster::machine::Timestamp;
 use reactor::host;
 use storage::disk::Class;
-use storage::log::{AppendError, Log};
+use storage::log::Log;
 
-use super::{Coordinator, Ready, State, append};
+use super::{Coordinator, NotWritten, Ready, State, append};
 use crate::partition::records::{Found, Placed, ReadError, each_record};
 
 /// Why a partition's groups are not served.
@@ -19,7 +19,7 @@ enum LoadError {
     #[error("record at offset {offset}: {why}")]
     Record { offset: i64, why: RecordError },
     #[error("{0}")]
-    Append(AppendError),
+    Append(#[from] NotWritten),
 }
 
 impl Coordinator {
@@ -63,7 +63,7 @@ impl Coordinator {
     fn begin(&self, mut groups: Groups, log: Rc<Log>) -> Result<Ready, LoadError> {
         let now = Timestamp(host().wall_ms());
         let records = groups.loaded(&self.image.borrow(), now).records;
-        append(&self.partition, &log, &records, now).map_err(LoadError::Append)?;
+        append(&self.partition, &log, &records, now)?;
         records.iter().for_each(|record| groups.apply(record, now));
         Ok(Ready { groups, log })
     }

@@ -209,6 +209,7 @@ def groups(b):
                     [("consumer.session.timeout.ms", DELETE, None), ("consumer.heartbeat.interval.ms", SET, "6000")]):
         _alter(b, 1, group, *changes, kind=GROUP)
         _alter(b, 0, group, *changes, kind=GROUP, ValidateOnly=True, note=f"{changes} validate only")
+    _then(b, GROUP, group, None)
     for version in range(1, 5):
         _describe(b, version, GROUP, group, IncludeSynonyms=True, IncludeDocumentation=True)
     _then(b, GROUP, group, ["consumer.heartbeat.interval.ms", "no.such.config"], note="some keys")
