@@ -62,6 +62,14 @@ impl TailCache {
         self.windows.put(shelf, chunk);
     }
 
+    /// What is kept of offsets before this one is no longer what the log holds.
+    pub(crate) fn forget_before(&self, tails: &Shelf, windows: &Shelf, offset: i64) {
+        while tails.chunks.borrow().front().is_some_and(|(_, chunk)| chunk.next_offset <= offset) {
+            self.tails.remove(tails, 0);
+        }
+        self.windows.clear(windows);
+    }
+
     /// Gives back all memory of a log that goes away.
     pub(crate) fn forget(&self, tails: &Shelf, windows: &Shelf) {
         self.tails.clear(tails);

@@ -29,6 +29,19 @@ pub struct EpochStart {
     pub start_offset: i64,
 }
 
+/// A line of `millstream-compacted`: a segment that compaction has made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CompactedSegment {
+    pub base_offset: i64,
+    /// Where the segment behind it begins. Others that began before are replaced by it.
+    pub next_offset: i64,
+    pub bytes: u32,
+    pub max_timestamp: i64,
+    pub offset_of_max_timestamp: i64,
+    /// Its files may not have their final names yet.
+    pub is_pending: bool,
+}
+
 /// `meta.properties`: whose data directory this is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MetaProperties {
@@ -95,6 +108,37 @@ pub fn parse_epochs(bytes: &[u8]) -> Result<Vec<EpochStart>, Damage> {
 pub fn print_epochs(entries: &[EpochStart]) -> Vec<u8> {
     print_checkpoint(entries.iter().map(|entry| format!("{} {}\n", entry.epoch, entry.start_offset)))
 }
+
+pub fn parse_compacted(bytes: &[u8]) -> Result<Vec<CompactedSegment>, Damage> {
+    parse_checkpoint(bytes, |line| {
+        let [base_offset, next_offset, bytes, max_timestamp, offset_of_max_timestamp, state] = words(line)?;
+        let found = CompactedSegment {
+            base_offset: base_offset.parse().ok().filter(|offset| *offset >= 0)?,
+            next_offset: next_offset.parse().ok()?,
+            bytes: bytes.parse().ok()?,
+            max_timestamp: max_timestamp.parse().ok()?,
+            offset_of_max_timestamp: offset_of_max_timestamp.parse().ok()?,
+            is_pending: match state {
+                PENDING => true,
+                IN_PLACE => false,
+                _ => return None,
+            },
+        };
+        (found.base_offset < found.next_offset).then_some(found)
+    })
+}
+
+pub fn print_compacted(entries: &[CompactedSegment]) -> Vec<u8> {
+    print_checkpoint(entries.iter().map(|entry| {
+        let CompactedSegment { base_offset, next_offset, bytes, max_timestamp, .. } = entry;
+        let state = if entry.is_pending { PENDING } else { IN_PLACE };
+        let offset_of_max = entry.offset_of_max_timestamp;
+        format!("{base_offset} {next_offset} {bytes} {max_timestamp} {offset_of_max} {state}\n")
+    }))
+}
+
+const PENDING: &str = "pending";
+const IN_PLACE: &str = "in-place";
 
 /// `partition.metadata`: the topic's id.
 pub fn parse_partition_metadata(bytes: &[u8]) -> Result<Uuid, Damage> {

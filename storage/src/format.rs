@@ -35,6 +35,11 @@ pub const CATALOGUE_VERSION: u32 = 1;
 pub const LEADER_EPOCHS: &str = "leader-epoch-checkpoint";
 pub const PARTITION_METADATA: &str = "partition.metadata";
 
+/// Ours: which segments compaction has made, as they are.
+pub const COMPACTED: &str = "millstream-compacted";
+/// A line a segment.
+pub(crate) const COMPACTED_BYTES_MAX: usize = 16 << 20;
+
 /// In the data directory.
 pub const RECOVERY_POINTS: &str = "recovery-point-offset-checkpoint";
 pub const LOG_STARTS: &str = "log-start-offset-checkpoint";
@@ -51,6 +56,9 @@ pub const METADATA_LOG: &str = "__cluster_metadata-0";
 /// Where a file is written before it takes its real name.
 pub const ASIDE: &str = ".tmp";
 
+/// Where compaction writes a segment, and its name until the old ones have lost theirs.
+pub(crate) const CLEANED: &str = ".cleaned";
+pub(crate) const SWAP: &str = ".swap";
 /// Of a file that belongs to nothing any more.
 pub(crate) const DELETED: &str = ".deleted";
 
@@ -85,7 +93,7 @@ const SUFFIXES: [(SegmentFile, &str); 5] = [
 ];
 
 const FATES: [(Fate, &str); 4] =
-    [(Fate::InUse, ""), (Fate::Deleted, DELETED), (Fate::Cleaned, ".cleaned"), (Fate::Swap, ".swap")];
+    [(Fate::InUse, ""), (Fate::Deleted, DELETED), (Fate::Cleaned, CLEANED), (Fate::Swap, SWAP)];
 
 /// `00000000000000000042.timeindex` and the like.
 pub fn segment_file_name(base_offset: i64, file: SegmentFile) -> String {

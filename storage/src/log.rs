@@ -11,6 +11,7 @@
 
 mod ahead;
 mod append;
+mod compact;
 mod end;
 mod files;
 mod flush;
@@ -117,6 +118,13 @@ struct State {
     is_in_upkeep: bool,
     is_preparing: bool,
     is_syncing: bool,
+    is_compacting: bool,
+    /// Compaction is about to put a segment in the place of others: none leaves the log on its own.
+    is_replacing: bool,
+    /// Names of sealed segments change: nobody opens one.
+    is_swapping: bool,
+    /// How often that began or ended.
+    swaps: u64,
     /// Being closed or deleted: work that can wait is not begun.
     is_ending: bool,
     /// Segments that are no longer part of the log, oldest first.

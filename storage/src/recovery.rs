@@ -21,6 +21,8 @@
 //!
 //! Whatever is kept is flushed before the log is used: a process that was killed may have left it in flight.
 //!
+//! A compaction that was under way counts or does not: `swaps.rs` sees to that before anything else is read.
+//!
 //! Producers come from the catalogue, or the newest snapshot, and the batches behind that; indexes from their files
 //! as far as the content confirms them. With a catalogue nothing below the recovery point is read: what an index
 //! lacks there is made up for later. Without a catalogue (a folder that Apache Kafka wrote, or a lost one)
@@ -30,6 +32,7 @@
 mod listing;
 pub(crate) mod scan;
 mod segments;
+mod swaps;
 mod tail;
 
 pub use self::tail::{Verdict, judge};
@@ -71,6 +74,7 @@ pub(crate) async fn recover(
     let folder = dir.folder();
     let Some(listing) = Listing::read(disk, &folder, known).await? else { return Ok(None) };
     check_identity(disk, dir, &folder).await?;
+    let known = listing.known.as_deref();
     let mut recovery = Recovery {
         disk,
         folder,
@@ -90,7 +94,7 @@ pub(crate) async fn recover(
         let snapshot = recovery.load_producers(&mut snapshots, &listing).await?;
         recovery.read_segments(&listing).await?;
         if snapshot.is_none_or(|offset| offset <= recovery.end_offset()) {
-            return recovery.finish(listing).await.map(Some);
+            return recovery.finish(&listing).await.map(Some);
         }
         // It tells of what is no longer there: an older one then.
     }
@@ -169,7 +173,7 @@ impl Recovery<'_> {
     async fn load_producers(
         &mut self,
         snapshots: &mut BTreeSet<i64>,
-        listing: &Listing,
+        listing: &Listing<'_>,
     ) -> Result<Option<i64>, Error> {
         if let Some(known) = self.known.filter(|_| self.is_described) {
             self.producers = known.producers();
@@ -193,7 +197,7 @@ impl Recovery<'_> {
         Ok(None)
     }
 
-    async fn finish(mut self, listing: Listing) -> Result<Recovered, Error> {
+    async fn finish(mut self, listing: &Listing<'_>) -> Result<Recovered, Error> {
         let end_offset = self.end_offset();
         let first = self.segments.first().map_or(end_offset, |segment| segment.base_offset);
         let start_offset = self.known.map_or(first, |known| known.log_start_offset.max(first));
@@ -214,7 +218,7 @@ impl Recovery<'_> {
             end_offset,
             producers: self.producers,
             epochs: self.epochs,
-            doomed: listing.doomed,
+            doomed: listing.doomed.clone(),
         })
     }
 

@@ -5,6 +5,8 @@
 #![allow(clippy::unwrap_used, reason = "a test says what it expects by what it unwraps")]
 #![allow(clippy::disallowed_methods, reason = "fixtures lie in the source tree, not in a data directory")]
 
+#[path = "compaction/cleaning.rs"]
+mod cleaning;
 #[path = "logs/world.rs"]
 mod world;
 
@@ -18,6 +20,7 @@ use protocol::records::compression::{Codec, decompress};
 use storage::cache::TailCache;
 use storage::catalogue::{Entry, RecoveryPoint};
 use storage::checkpoint::parse_offsets;
+use storage::compaction::Task;
 use storage::data_dir::{FolderState, parse_folder_name};
 use storage::disk::memory::MemoryDisk;
 use storage::log::{Log, LogConfig, LogDir};
@@ -153,6 +156,10 @@ fn checkpoints(files: &Files, topic: &str, partition: i32) -> Entry {
     }
 }
 
+fn is_compacted(folder: &str) -> bool {
+    ["compacted", "__"].iter().any(|prefix| folder.starts_with(prefix))
+}
+
 struct Opened {
     world: World,
     log: Rc<Log>,
@@ -165,8 +172,8 @@ fn open(files: &Files, folder: &str, knows_checkpoints: bool) -> Opened {
     for (path, bytes) in files.iter().filter(|(path, _)| path.starts_with(&format!("{folder}/"))) {
         disk.put(path, bytes);
     }
-    let is_compacted = ["compacted", "__"].iter().any(|prefix| place.topic.starts_with(prefix));
-    let config = LogConfig { is_compacted, segment_index_bytes: 65_536, ..LogConfig::default() };
+    let config =
+        LogConfig { is_compacted: is_compacted(folder), segment_index_bytes: 65_536, ..LogConfig::default() };
     let mut world = World::on(disk, 1, config);
     world.cache = Rc::new(TailCache::new(1 << 20));
     let known = knows_checkpoints.then(|| checkpoints(files, &place.topic, place.partition));
@@ -241,8 +248,42 @@ fn fixtures_hold_what_their_files_hold() {
                 check_producers_and_transactions(&files, &folder, &opened);
                 check_it_stays(opened, &folder);
             }
+            if is_compacted(&folder) {
+                check_compaction(&files, &folder);
+            }
         }
     }
+}
+
+/// What Kafka's cleaner has left ours goes on with: the newest of each key stays, as it is.
+fn check_compaction(files: &Files, folder: &str) {
+    let Opened { world, log, .. } = open(files, folder, true);
+    log.replicated_up_to(log.durable_offset());
+    // The last segment is never touched: one more record, that rolls.
+    let tiny = LogConfig { segment_bytes: 300, ..world.config.clone() };
+    log.set_config(tiny);
+    world.append(&log, &cleaning::keyed(Default::default(), NOW_MS, &[(Some(b"other".to_vec()), None)]));
+    log.set_config(world.config.clone());
+    let newest = |records: Vec<cleaning::Kept>| -> BTreeMap<_, _> {
+        records.into_iter().filter(|one| one.key.is_some()).map(|one| (one.key.clone(), one)).collect()
+    };
+    let before = newest(world.committed(&log));
+    let task = Task { delete_retention_ms: 1 << 50, ..cleaning::task(&log, 0, NOW_MS) };
+    let end = task.cleanable.end;
+    assert!(end > 0 && task.cleanable.is_any(), "{folder}");
+    world.compact(&log, task).unwrap();
+    assert_eq!(newest(world.committed(&log)), before, "{folder}");
+    let mut keys = BTreeSet::new();
+    for record in world.records(&log).into_iter().filter(|one| one.offset < end) {
+        assert!(keys.insert(record.key), "{folder}: twice, at {}", record.offset);
+    }
+    check_it_stays(open_again(world, &log), folder);
+}
+
+fn open_again(world: World, log: &Rc<Log>) -> Opened {
+    let batches = world.read_all(log, 100_000).unwrap();
+    let batches = batches.iter().map(|batch| Told::of(&BatchView::parse(batch).unwrap())).collect();
+    Opened { world, log: Rc::clone(log), batches }
 }
 
 /// After an orderly stop the newest snapshot and the transaction index say what replaying would.
@@ -287,6 +328,9 @@ fn whole_directories_hold_what_kafka_says_they_hold() {
                     check_producers_and_transactions(&files, &folder, &opened);
                 }
                 check_it_stays(opened, &folder);
+            }
+            if is_compacted(&folder) {
+                check_compaction(&files, &folder);
             }
         }
     }

@@ -4,6 +4,7 @@
 use rkyv::{Archive, Deserialize, Serialize};
 
 use crate::checkpoint::EpochStart;
+use crate::compaction::Facts;
 use crate::format::SEGMENT_BYTES_MAX;
 use crate::log::SegmentInfo;
 use crate::producers::{Producer, Producers, Sequence};
@@ -112,6 +113,16 @@ impl Entry {
             max_timestamp: segment.max_timestamp,
             is_active: at == last,
         })
+    }
+
+    /// What its log would say to whoever decides about compaction.
+    pub fn compaction_facts(&self) -> Facts {
+        let undecided = self.producers.iter().filter_map(|producer| producer.transaction_start).min();
+        Facts {
+            segments: self.segment_infos().collect(),
+            start_offset: self.log_start_offset,
+            stable_offset: undecided.unwrap_or(i64::MAX).min(self.recovery.offset),
+        }
     }
 
     pub fn set_epochs(&mut self, epochs: &[EpochStart]) {

@@ -122,11 +122,12 @@ impl Log {
     }
 
     async fn read_window_ahead(&self, window: Window) -> Result<bool, Error> {
+        let swaps = self.state.borrow().swaps;
         let Some(place) = self.place_of(window.from)? else { return Ok(false) };
         let Some(chunk) = self.read_segment(place, window.from, window.bytes).await? else {
             return Ok(false);
         };
-        self.cache.keep_window(&self.windows, chunk);
+        self.keep_window(chunk, swaps);
         Ok(true)
     }
 

@@ -53,7 +53,8 @@ impl Log {
         let log = Rc::clone(self);
         Box::pin(async move {
             log.state.borrow_mut().is_ending = true;
-            log.waiting.until(|| !log.state.borrow().is_in_upkeep).await;
+            let is_at_rest = |state: &State| !state.is_in_upkeep && !state.is_compacting;
+            log.waiting.until(|| is_at_rest(&log.state.borrow())).await;
             log.flush().await;
             log.waiting.until(|| !log.state.borrow().is_flushing).await;
             if let Some(fence) = log.fenced() {
@@ -145,7 +146,7 @@ impl Log {
         Box::pin(async move {
             log.state.borrow_mut().is_ending = true;
             log.fence(&Error::Fenced("the log was deleted".to_owned()));
-            let is_idle = |state: &State| !state.is_flushing && !state.is_in_upkeep;
+            let is_idle = |state: &State| !state.is_flushing && !state.is_in_upkeep && !state.is_compacting;
             log.waiting.until(|| is_idle(&log.state.borrow())).await;
             let (topic, partition) = (&log.dir.topic, log.dir.partition);
             let aside = folder_name_aside(topic, partition, FolderState::Deleted, id);
@@ -197,7 +198,12 @@ impl Log {
 }
 
 impl State {
-    fn doom_segments(&mut self, now_ms: i64) {
+    /// Takes segments wholly below the start out of the log, unless compaction is just replacing some: then it does
+    /// that afterwards.
+    pub(super) fn doom_segments(&mut self, now_ms: i64) {
+        if self.is_replacing {
+            return;
+        }
         let start_offset = self.start_offset;
         let count = self.segments.windows(2).take_while(|pair| pair[1].base_offset <= start_offset).count();
         self.first_open = self.first_open.saturating_sub(count);

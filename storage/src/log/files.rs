@@ -211,6 +211,7 @@ impl Log {
 
     /// The files of an index were whole and yet wrong: their entries are taken from the content instead.
     pub(super) async fn remake_indexes(&self, base_offset: i64) -> Result<(), Error> {
+        let swaps = self.state.borrow().swaps;
         let (file, is_open) = match self.is_open(base_offset) {
             true => (self.open_file(base_offset).await?, true),
             false => (Rc::clone(&self.reader(base_offset).await?.file), false),
@@ -220,7 +221,9 @@ impl Log {
         let made = index_segment(&file, &path, base_offset, place.bytes, &self.config()).await?;
         let mut state = self.state.borrow_mut();
         if !is_open {
-            state.readers.put(Rc::new(Reader::new(base_offset, file, &made.offsets)));
+            if state.swaps == swaps {
+                state.readers.put(Rc::new(Reader::new(base_offset, file, &made.offsets)));
+            }
         } else if let Some(open) = state.segment_mut(base_offset).and_then(|segment| segment.open.as_mut()) {
             // What was appended meanwhile is not in there. An index may lack entries.
             open.indexes.offsets = made.offsets;
@@ -238,10 +241,10 @@ impl Log {
 
     /// A sealed segment's file and where to look in it.
     pub(super) async fn reader(&self, base_offset: i64) -> Result<Rc<Reader>, Error> {
-        let (known, bytes) = {
+        let (known, bytes, swaps) = {
             let mut state = self.state.borrow_mut();
             let bytes = state.segment(base_offset).map(|segment| segment.bytes);
-            (state.readers.get(base_offset), bytes.ok_or_else(|| gone(base_offset))?)
+            (state.readers.get(base_offset), bytes.ok_or_else(|| gone(base_offset))?, state.swaps)
         };
         if let Some(reader) = known {
             return Ok(reader);
@@ -251,7 +254,8 @@ impl Log {
         let indexes = self.indexes(&file, &path, base_offset, bytes).await?;
         let reader = Rc::new(Reader::new(base_offset, file, &indexes.offsets));
         let mut state = self.state.borrow_mut();
-        if state.segment(base_offset).is_some() {
+        // What was opened while names changed is for nobody else.
+        if state.segment(base_offset).is_some() && state.swaps == swaps && !state.is_swapping {
             state.readers.put(Rc::clone(&reader));
         }
         Ok(reader)

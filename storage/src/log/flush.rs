@@ -61,7 +61,7 @@ impl Log {
         if let Some(base_offset) = self.next_to_write() {
             match self.write_segment(base_offset).await {
                 Ok(written) => flushed = written,
-                Err(error) if is_full(&error) => self.take_back().await,
+                Err(error) if error.is_full() => self.take_back().await,
                 Err(error) => self.fence(&error),
             }
         }
@@ -253,17 +253,6 @@ impl State {
             let file = open.on_disk.file().filter(|_| open.synced != open.durable)?;
             Some((segment.base_offset, file, open.durable))
         })
-    }
-}
-
-/// The filesystem has no room: not a fault of the medium.
-pub(super) fn is_full(error: &Error) -> bool {
-    match error {
-        Error::Full => true,
-        Error::Io { source, .. } => {
-            matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
-        }
-        _ => false,
     }
 }
 

@@ -38,39 +38,43 @@ impl Log {
         timestamp: i64,
     ) -> LocalFuture<'static, Result<Option<Timestamped>, Error>> {
         let log = Rc::clone(self);
-        Box::pin(async move {
-            let mut from = log.start_offset();
-            while let Some(place) = log.next_with(from, |latest| latest >= timestamp) {
-                let offset = log.offset_before(place, timestamp).await?.max(log.start_offset());
-                if let Some(found) = log.search(place, offset, Wanted::AsLateAs(timestamp)).await? {
-                    return Ok(Some(found));
-                }
-                // What made the segment look late enough lies below the log's start.
-                let Some(next) = place.next else { break };
-                from = next;
+        Box::pin(async move { log.steadily(async || log.find_as_late_as(timestamp).await).await })
+    }
+
+    async fn find_as_late_as(&self, timestamp: i64) -> Result<Option<Timestamped>, Error> {
+        let mut from = self.start_offset();
+        while let Some(place) = self.next_with(from, |latest| latest >= timestamp) {
+            let offset = self.offset_before(place, timestamp).await?.max(self.start_offset());
+            if let Some(found) = self.search(place, offset, Wanted::AsLateAs(timestamp)).await? {
+                return Ok(Some(found));
             }
-            Ok(None)
-        })
+            // What made the segment look late enough lies below the log's start.
+            let Some(next) = place.next else { break };
+            from = next;
+        }
+        Ok(None)
     }
 
     /// The first durable record with the largest timestamp; None if no record has one.
     pub fn max_timestamp(self: &Rc<Self>) -> LocalFuture<'static, Result<Option<Timestamped>, Error>> {
         let log = Rc::clone(self);
-        Box::pin(async move {
-            let start = log.start_offset();
-            let Some((place, largest)) = log.largest_from(start) else { return Ok(None) };
-            let offset = log.offset_before(place, largest).await?.max(start);
-            if let Some(found) = log.search(place, offset, Wanted::At(largest)).await? {
-                return Ok(Some(found));
-            }
-            // It was that of a record below the log's start; only the start's segment can hold such.
-            let kept = log.largest_in(place, start).await?;
-            let later = place.next.and_then(|next| log.largest_from(next));
-            let later = later.filter(|(_, largest)| kept.is_none_or(|kept| kept.timestamp < *largest));
-            let Some((place, largest)) = later else { return Ok(kept) };
-            let offset = log.offset_before(place, largest).await?;
-            log.search(place, offset, Wanted::At(largest)).await
-        })
+        Box::pin(async move { log.steadily(async || log.find_latest().await).await })
+    }
+
+    async fn find_latest(&self) -> Result<Option<Timestamped>, Error> {
+        let start = self.start_offset();
+        let Some((place, largest)) = self.largest_from(start) else { return Ok(None) };
+        let offset = self.offset_before(place, largest).await?.max(start);
+        if let Some(found) = self.search(place, offset, Wanted::At(largest)).await? {
+            return Ok(Some(found));
+        }
+        // It was that of a record below the log's start; only the start's segment can hold such.
+        let kept = self.largest_in(place, start).await?;
+        let later = place.next.and_then(|next| self.largest_from(next));
+        let later = later.filter(|(_, largest)| kept.is_none_or(|kept| kept.timestamp < *largest));
+        let Some((place, largest)) = later else { return Ok(kept) };
+        let offset = self.offset_before(place, largest).await?;
+        self.search(place, offset, Wanted::At(largest)).await
     }
 
     /// Aborted transactions that touch `[from, before)`. Their markers may lie behind it.
@@ -80,17 +84,19 @@ impl Log {
         before: i64,
     ) -> LocalFuture<'static, Result<Vec<AbortedTransaction>, Error>> {
         let log = Rc::clone(self);
-        Box::pin(async move {
-            let mut found = Vec::new();
-            let mut next = Some(from.max(log.start_offset()));
-            while let Some(place) = next.map(|offset| log.place_of(offset)).transpose()?.flatten() {
-                if log.collect_aborted(place.base_offset, from, before, &mut found).await? {
-                    break;
-                }
-                next = place.next;
+        Box::pin(async move { log.steadily(async || log.find_aborted(from, before).await).await })
+    }
+
+    async fn find_aborted(&self, from: i64, before: i64) -> Result<Vec<AbortedTransaction>, Error> {
+        let mut found = Vec::new();
+        let mut next = Some(from.max(self.start_offset()));
+        while let Some(place) = next.map(|offset| self.place_of(offset)).transpose()?.flatten() {
+            if self.collect_aborted(place.base_offset, from, before, &mut found).await? {
+                break;
             }
-            Ok(found)
-        })
+            next = place.next;
+        }
+        Ok(found)
     }
 
     /// Returns true if no later segment can hold another.

@@ -73,7 +73,7 @@ impl Log {
             return ReadOutcome::Now(Ok(slices));
         }
         let log = Rc::clone(self);
-        ReadOutcome::Later(Box::pin(async move { log.read_disk(ask).await }))
+        ReadOutcome::Later(Box::pin(async move { log.steadily(async || log.read_disk(ask).await).await }))
     }
 
     /// As [`Self::gather`], for one who reads old records: he will go on where he ends.
@@ -117,12 +117,13 @@ impl Log {
         self.ahead.reached(ask.from);
         let reads_in_order = self.windows.find_any(ask.from - 1).is_some();
         let mut from = ask.from;
+        let swaps = self.state.borrow().swaps;
         while from < ask.before {
             let Some(place) = self.place_of(from)? else { break };
             match self.read_segment(place, from, ask.bytes_max).await {
                 Ok(Some(chunk)) => {
                     let next = chunk.next_offset;
-                    self.cache.keep_window(&self.windows, chunk.clone());
+                    self.keep_window(chunk.clone(), swaps);
                     self.gather(chunk, &Ask { from, ..ask }, &mut slices);
                     if reads_in_order {
                         self.expect_reader_at(next, window_bytes(ask.bytes_max));
@@ -138,6 +139,13 @@ impl Log {
             }
         }
         Ok(slices)
+    }
+
+    /// Unless compaction has put others in the place of what it was read from.
+    pub(super) fn keep_window(&self, chunk: Chunk, swaps: u64) {
+        if self.state.borrow().swaps == swaps {
+            self.cache.keep_window(&self.windows, chunk);
+        }
     }
 
     /// A window of the segment from the batch that holds `from`, or the next one, on.

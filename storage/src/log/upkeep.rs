@@ -4,7 +4,6 @@
 use std::ops::Range;
 use std::rc::Rc;
 
-use super::flush::is_full;
 use super::{Durability, Log, LogConfig, State};
 use crate::Error;
 use crate::checkpoint::{print_epochs, write_atomically};
@@ -81,7 +80,7 @@ impl Log {
                 // The log's start moved on meanwhile; that work was in vain.
                 continue;
             }
-            if !is_full(&error) {
+            if !error.is_full() {
                 self.fence(&error);
                 return;
             }
@@ -133,7 +132,7 @@ impl Log {
             if let Err(error) = written {
                 let error = failed(error);
                 self.refuse_room(base_offset);
-                return if is_full(&error) { Ok(()) } else { Err(error) };
+                return if error.is_full() { Ok(()) } else { Err(error) };
             }
             from = range.end;
         }

@@ -25,7 +25,7 @@ struct Found {
 }
 
 impl Recovery<'_> {
-    pub(super) async fn read_segments(&mut self, listing: &Listing) -> Result<(), Error> {
+    pub(super) async fn read_segments(&mut self, listing: &Listing<'_>) -> Result<(), Error> {
         self.segments.clear();
         let nexts = listing.logs.keys().skip(1).copied().map(Some).chain([None]);
         for ((base_offset, len), next) in listing.logs.iter().zip(nexts) {

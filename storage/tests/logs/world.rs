@@ -117,16 +117,18 @@ pub(crate) fn stamp() -> Stamp {
 
 /// Whole batches and nothing else.
 pub(crate) fn split(slices: &Slices) -> Vec<Bytes> {
+    slices.parts.iter().flat_map(|part| split_bytes(part)).collect()
+}
+
+pub(crate) fn split_bytes(part: &[u8]) -> Vec<Bytes> {
     let mut split = Vec::new();
-    for part in &slices.parts {
-        let mut walk = batches(part);
-        for batch in walk.by_ref() {
-            let batch = batch.unwrap();
-            batch.verify_crc().unwrap();
-            split.push(Bytes::copy_from_slice(batch.bytes()));
-        }
-        assert!(walk.rest().is_empty(), "only whole batches are served");
+    let mut walk = batches(part);
+    for batch in walk.by_ref() {
+        let batch = batch.unwrap();
+        batch.verify_crc().unwrap();
+        split.push(Bytes::copy_from_slice(batch.bytes()));
     }
+    assert!(walk.rest().is_empty(), "only whole batches are served");
     split
 }
 
