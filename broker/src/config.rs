@@ -64,12 +64,23 @@ pub(crate) struct Config {
     pub(crate) groups: GroupSettings,
     /// The topic that keeps groups, as it is created.
     pub(crate) offsets_topic: CreatableTopic,
+    pub(crate) log_cleaner: LogCleaner,
     /// What was said of Kafka's settings, by name: the defaults of topics' settings come from here.
     pub(crate) statics: Overrides,
     /// All that was said, and where.
     pub(crate) values: Values,
     /// For the person who starts the broker.
     pub(crate) warnings: Vec<String>,
+}
+
+/// `log.cleaner.*`, for all cores together.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LogCleaner {
+    pub(crate) enable: bool,
+    pub(crate) backoff_ms: u64,
+    pub(crate) dedupe_buffer_size: usize,
+    pub(crate) io_buffer_load_factor: f64,
+    pub(crate) io_max_bytes_per_second: f64,
 }
 
 /// One core's settings.
@@ -327,11 +338,7 @@ fn build(layers: Layers, sources: &Sources<'_>) -> Result<Config, ConfigError> {
         http,
         cores,
         reactor: reactor(&values),
-        pinning: match values.text("pinning").as_deref() {
-            Some("on") => Pin::On,
-            Some("off") => Pin::Off,
-            _ => Pin::Auto,
-        },
+        pinning: pinning(&values),
         durability: match values.text("durability").as_deref() {
             Some("written") => Durability::Written,
             _ => Durability::Synced,
@@ -359,6 +366,7 @@ fn build(layers: Layers, sources: &Sources<'_>) -> Result<Config, ConfigError> {
         log_retention_check_interval_ms: values.size("log.retention.check.interval.ms") as u64,
         groups: groups::settings(&values),
         offsets_topic: groups::offsets_topic(&values),
+        log_cleaner: log_cleaner(&values),
         statics: values.statics(),
         values,
         warnings,
@@ -370,6 +378,25 @@ fn reactor(values: &Values) -> Kind {
         Some("ring") => Kind::Ring,
         Some("portable") => Kind::Portable,
         _ => Kind::Auto,
+    }
+}
+
+fn pinning(values: &Values) -> Pin {
+    match values.text("pinning").as_deref() {
+        Some("on") => Pin::On,
+        Some("off") => Pin::Off,
+        _ => Pin::Auto,
+    }
+}
+
+fn log_cleaner(values: &Values) -> LogCleaner {
+    LogCleaner {
+        enable: values.boolean("log.cleaner.enable"),
+        backoff_ms: values.size("log.cleaner.backoff.ms") as u64,
+        // With less than it takes a pass still gets on.
+        dedupe_buffer_size: usize::try_from(values.long("log.cleaner.dedupe.buffer.size")).unwrap_or(0),
+        io_buffer_load_factor: values.double("log.cleaner.io.buffer.load.factor"),
+        io_max_bytes_per_second: values.double("log.cleaner.io.max.bytes.per.second").max(1.0),
     }
 }
 

@@ -53,6 +53,11 @@ pub(crate) struct Metrics {
     /// By retention.
     pub(crate) deleted_segments: Counter,
     pub(crate) deleted_bytes: Counter,
+    pub(crate) cleaner_runs: Counter,
+    pub(crate) cleaner_read_bytes: Counter,
+    pub(crate) cleaner_written_bytes: Counter,
+    /// By which logs became shorter.
+    pub(crate) cleaner_removed_bytes: Counter,
     /// Of all connections, whatever they said.
     pub(crate) received_bytes: Counter,
     pub(crate) sent_bytes: Counter,
@@ -124,6 +129,18 @@ impl Metrics {
                     "deleted_bytes",
                     "Bytes of segments deleted by retention",
                     &self.deleted_bytes,
+                ),
+                Value::counter("cleaner_runs", "Compactions of a log", &self.cleaner_runs),
+                Value::counter("cleaner_read_bytes", "Bytes read by compaction", &self.cleaner_read_bytes),
+                Value::counter(
+                    "cleaner_written_bytes",
+                    "Bytes written by compaction",
+                    &self.cleaner_written_bytes,
+                ),
+                Value::counter(
+                    "cleaner_removed_bytes",
+                    "Bytes that compaction made of no use",
+                    &self.cleaner_removed_bytes,
                 ),
                 Value::counter("received_bytes", "Bytes that came from clients", &self.received_bytes),
                 Value::counter("sent_bytes", "Bytes that went to clients", &self.sent_bytes),

@@ -175,7 +175,7 @@ impl Partition {
 
     /// Work of the log that can wait: zeros ahead of the content, sealing, removing.
     pub(crate) fn upkeep(self: &Rc<Self>, log: &Rc<Log>) {
-        if !log.wants_upkeep() {
+        if !log.wants_upkeep() && (log.next_sweep_ms().is_none() || self.sweeping.get()) {
             return;
         }
         let (this, log) = (self.clone(), log.clone());

@@ -25,6 +25,7 @@ use crate::promise::{Promise, promise};
 pub(crate) mod budget;
 pub(crate) mod catalogues;
 pub(crate) mod chores;
+pub(crate) mod cleaning;
 pub(crate) mod configs;
 pub(crate) mod connections;
 pub(crate) mod fetch_sessions;
@@ -40,6 +41,7 @@ pub(crate) mod scatter;
 pub(crate) mod unsynced;
 
 use budget::ReadBudget;
+use cleaning::Cleaning;
 use connections::{Connections, Dealt};
 use fetch_sessions::Sessions;
 use mailbox::Mailbox;
@@ -75,6 +77,7 @@ pub(crate) struct Shard {
     /// Of the groups that live on this core.
     pub(crate) coordinators: RefCell<BTreeMap<PartitionId, Rc<Coordinator>>>,
     pub(crate) group_settings: Arc<GroupSettings>,
+    pub(crate) cleaning: Cleaning,
     /// When the catalogues were last written.
     pub(crate) checkpointed_ns: Cell<u64>,
     closing: Cell<bool>,
@@ -116,6 +119,7 @@ impl Shard {
             producer_ids: ProducerIds::default(),
             coordinators: RefCell::default(),
             group_settings: Arc::new(config.groups.clone()),
+            cleaning: Cleaning::default(),
             checkpointed_ns: Cell::new(host.now_ns()),
             closing: Cell::new(false),
             until_closing: RefCell::new(None),

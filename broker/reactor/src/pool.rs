@@ -12,6 +12,7 @@ use std::task::{Poll, Waker};
 use std::thread;
 use std::time::Duration;
 
+use rustix::process::setpriority_process;
 use rustix::thread::{CpuSet, sched_setaffinity};
 
 use crate::host::Job;
@@ -27,6 +28,8 @@ struct Shared {
     threads_max: usize,
     /// Where its threads run; empty: wherever the one that starts them does.
     cpus: Vec<usize>,
+    /// Its threads run where nobody else wants to.
+    is_nice: bool,
     state: Mutex<State>,
     work: Condvar,
 }
@@ -40,7 +43,14 @@ struct State {
 
 impl Pool {
     pub(crate) fn new(name: &'static str, threads_max: usize, cpus: Vec<usize>) -> Self {
-        let shared = Shared { name, threads_max, cpus, state: Mutex::default(), work: Condvar::new() };
+        let (state, work) = (Mutex::default(), Condvar::new());
+        Self { shared: Arc::new(Shared { name, threads_max, cpus, is_nice: false, state, work }) }
+    }
+
+    /// The same pool, not used yet, with threads that give way to all others.
+    pub(crate) fn in_nobodys_way(self) -> Self {
+        let mut shared = Arc::into_inner(self.shared).expect("nobody uses it yet");
+        shared.is_nice = true;
         Self { shared: Arc::new(shared) }
     }
 
@@ -110,6 +120,10 @@ impl Pool {
         let started = thread.spawn(move || {
             // A mask that is refused, say by a sandbox, costs time and nothing else.
             let _ = run_on(&shared.cpus);
+            if shared.is_nice {
+                // Of this thread alone: the kernel has no other way to count.
+                let _ = setpriority_process(None, NICEST);
+            }
             shared.serve();
         });
         started.map(drop)
@@ -157,5 +171,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().expect("no holder of this lock panics")
 }
 
+/// The lowest of the kernel's priorities.
+const NICEST: i32 = 19;
 /// How long a helper thread without work stays.
 const IDLE: Duration = Duration::from_secs(10);

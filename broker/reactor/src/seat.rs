@@ -43,7 +43,7 @@ impl Shared {
             clock: Clock::new(),
             mailboxes,
             files: Pool::new("files", FILE_THREADS_MAX, helpers.clone()),
-            workers: Pool::new("worker", cores.max(2), helpers),
+            workers: Pool::new("worker", cores.max(2), helpers).in_nobodys_way(),
             dirs,
             running: AtomicUsize::new(cores),
             stopping: AtomicBool::new(false),

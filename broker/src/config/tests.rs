@@ -364,6 +364,7 @@ fn honoured_settings_change_what_the_broker_starts_with() {
             ("http_listen", _) => "'127.0.0.1:1'",
             (_, SettingKind::Boolean) => "false",
             (_, SettingKind::Int | SettingKind::Long | SettingKind::Short) => "12345678",
+            (_, SettingKind::Double) => "0.25",
             (_, SettingKind::String | SettingKind::List) => "'other'",
             (_, kind) => panic!("{name}: {kind:?}"),
         };

@@ -127,6 +127,10 @@ impl Values {
         self.value(name).and_then(|value| value.as_i64()).expect("a whole number in the table, and not null")
     }
 
+    pub(super) fn double(&self, name: &str) -> f64 {
+        self.value(name).and_then(|value| value.as_f64()).expect("a double in the table, and not null")
+    }
+
     pub(super) fn int(&self, name: &str) -> i32 {
         i32::try_from(self.long(name)).expect("an int in the table")
     }

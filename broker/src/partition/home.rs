@@ -24,6 +24,8 @@ pub(crate) struct Home {
     /// What is known of this core's logs here, by folder: at start from the catalogue, then as of the
     /// last checkpoint.
     pub(crate) known: RefCell<BTreeMap<String, catalogue::Entry>>,
+    /// Where the compacted part of a log ends, by folder. May name folders of other cores.
+    pub(crate) cleaned: RefCell<BTreeMap<String, i64>>,
     /// The last stop was clean, so `known` told of every log that has a folder.
     pub(crate) knows_all: Cell<bool>,
     /// Something in `known` is not in the catalogue's file.
@@ -51,6 +53,7 @@ impl Home {
             directory_id: *id,
             cache: cache.clone(),
             known: RefCell::default(),
+            cleaned: RefCell::default(),
             knows_all: Cell::new(false),
             changed: Cell::new(false),
             recovered: Cell::new(false),
@@ -83,6 +86,7 @@ impl Home {
         let (folder, mut known) = (dir.folder(), self.known.borrow_mut());
         if known.get(&folder).is_some_and(|entry| entry.topic_id == dir.topic_id.0) {
             known.remove(&folder);
+            self.cleaned.borrow_mut().remove(&folder);
             self.changed.set(true);
         }
     }

@@ -30,7 +30,7 @@ impl TopicSettings {
     pub(crate) fn log_config(&self, home: &Home) -> LogConfig {
         LogConfig {
             segment_bytes: self.config.segment_bytes as u32,
-            segment_ms: self.config.segment_ms,
+            segment_ms: self.segment_ms(),
             segment_jitter_ms: self.config.segment_jitter_ms,
             segment_index_bytes: self.config.segment_index_bytes as u32,
             index_interval_bytes: self.config.index_interval_bytes as u32,
@@ -38,6 +38,16 @@ impl TopicSettings {
             durability: home.durability,
             producer_expiry_ms: home.producer_expiry_ms,
             file_delete_delay_ms: self.config.file_delete_delay_ms,
+        }
+    }
+
+    /// Kafka: the last segment is never compacted, so it must not last longer than a record may wait for it.
+    fn segment_ms(&self) -> i64 {
+        let TopicConfig { segment_ms, max_compaction_lag_ms, cleanup_compact, .. } = self.config;
+        if cleanup_compact && max_compaction_lag_ms > 0 {
+            segment_ms.min(max_compaction_lag_ms)
+        } else {
+            segment_ms
         }
     }
 

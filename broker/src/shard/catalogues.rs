@@ -76,6 +76,7 @@ impl Shard {
             let is_clean = stop.seal.is_some() && known.seal == stop.seal;
             home.sequence.set(known.next_sequence);
             home.knows_all.set(is_clean);
+            self.load_cleaner_offsets(home).await?;
             let moved = known.cores.iter().any(|core| *core as usize >= self.cores);
             for mut entry in known.entries.into_values() {
                 entry.is_clean &= is_clean;
@@ -180,6 +181,7 @@ impl Shard {
     /// Core 0, when every log is closed: Kafka's checkpoint files, every core's sealed catalogue, and
     /// last the marker that makes the stop a clean one.
     pub(crate) async fn seal(self: &Rc<Self>, closed: &[Closed], broker_epoch: i64) -> Result<(), Error> {
+        self.save_cleaner_offsets().await?;
         let mut seals = Vec::new();
         for (at, home) in self.homes.iter().enumerate() {
             let of = |offset: fn(&Closed) -> i64| -> Vec<u8> {

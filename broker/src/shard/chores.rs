@@ -26,6 +26,7 @@ pub(crate) fn start(shard: &Rc<Shard>) {
     every(shard, IDLE_EVERY, |shard| Box::pin(async move { close_idle(&shard) }));
     every(shard, STALLED_EVERY, |shard| Box::pin(async move { close_stalled(&shard) }));
     super::retention::start(shard);
+    super::cleaning::start(shard);
     every(shard, RECOVERED_EVERY, |shard| Box::pin(async move { checkpoint(&shard).await }));
 }
 
@@ -150,5 +151,6 @@ pub(crate) fn measure(shard: &Shard) -> Snapshot {
         ),
     ]);
     snapshot.groups = groups;
+    snapshot.values.extend(shard.cleaning.measure());
     snapshot
 }
