@@ -10,9 +10,9 @@ shift 3
 for setting in "$@"; do settings+=(--set "$setting"); done
 mkdir -p "$dir"
 # A killed broker's socket may outlive it by some milliseconds; the broker waits for its port too.
-for try in $(seq 20); do
+for try in $(seq 200); do
   (exec 3<> "/dev/tcp/127.0.0.1/$port") 2> /dev/null || break
-  [ "$try" -lt 20 ] || { echo "port $port is taken" >&2; exit 2; }
+  [ "$try" -lt 200 ] || { echo "port $port is taken" >&2; exit 2; }
   sleep 0.05
 done
 # Variables that start with MILLSTREAM_ are settings to the broker.
