@@ -38,7 +38,14 @@ class Broker:
 
     def kill(self):
         os.kill(self.pid, signal.SIGKILL)
-        for _ in range(200):
+        self.gone(10)
+
+    def stop(self):
+        os.kill(self.pid, signal.SIGTERM)
+        self.gone(60)
+
+    def gone(self, seconds):
+        for _ in range(seconds * 20):
             try:
                 os.kill(self.pid, 0)
                 with open(f"/proc/{self.pid}/stat", encoding="ascii") as stat:
@@ -47,10 +54,7 @@ class Broker:
             except (ProcessLookupError, FileNotFoundError):
                 return
             time.sleep(0.05)
-        raise RuntimeError("the broker outlives kill -9")
-
-    def stop(self):
-        os.kill(self.pid, signal.SIGTERM)
+        raise RuntimeError(f"the broker is there {seconds} s after it was told to end")
 
 
 class Writer(threading.Thread):

@@ -1,7 +1,5 @@
 #!/usr/bin/env bash
-# Real clients against a broker.   run.sh [suite ...]     suites: kcat confluent kafka-python aiokafka kafkajs java franz-go tools kill-nine dump-log
-#   consumer groups: groups-java groups-confluent groups-kafka-python groups-aiokafka groups-kafkajs groups-franz-go groups-kcat groups-tools
-#   and what is built upon them: streams connect chaos
+# Real clients against a broker.   run.sh [suite ...]     the suites are listed below; groups-* are consumer groups
 #
 # BOOTSTRAP      a running broker to test; otherwise MILLSTREAM_BIN is started. With neither, Apache Kafka is: that proves the suites.
 #                kill-nine, chaos and dump-log start their own broker, so they need MILLSTREAM_BIN (or prove themselves on Kafka).
@@ -19,7 +17,9 @@ export INTEROP_CACHE=$cache PYTHONDONTWRITEBYTECODE=1
 scratch=$(mktemp -d)
 pid=
 suites=("$@")
-[ $# -gt 0 ] || suites=(kcat confluent kafka-python aiokafka kafkajs java franz-go tools kill-nine dump-log)
+[ $# -gt 0 ] || suites=(kcat confluent kafka-python aiokafka kafkajs java franz-go tools
+  groups-java groups-confluent groups-kafka-python groups-aiokafka groups-kafkajs groups-franz-go groups-kcat groups-tools
+  streams connect kill-nine chaos dump-log)
 
 # Nobody waits for groups to form, and members of the new protocol are soon missed.
 quick=(group.initial.rebalance.delay.ms=0 group.consumer.{min.,}heartbeat.interval.ms=500 group.consumer.min.session.timeout.ms=6000 group.consumer.session.timeout.ms=10000 group.consumer.regex.refresh.interval.ms=10000)
@@ -72,6 +72,9 @@ has_java() {
   "$here/kafka.sh" jars > "$scratch/jars" 2> "$scratch/mvn" || { tail -3 "$scratch/mvn"; return 1; }
 }
 
+# A program of java/, compiled before anything runs.
+has_class() { has_java && { "$here/kafka.sh" classes "$1" > "$scratch/javac" 2>&1 || { tail -3 "$scratch/javac"; return 1; }; }; }
+
 needs() {
   case $1 in
     kcat) has_kcat ;;
@@ -81,7 +84,10 @@ needs() {
     groups-kafkajs) has_python && has_node ;;
     franz-go) has_go ;;
     groups-franz-go) has_python && has_go ;;
-    java | tools | dump-log | groups-java | groups-tools | streams) has_java ;;
+    java | tools | dump-log) has_java ;;
+    groups-java) has_class Groups ;;
+    groups-tools) has_class GroupTools ;;
+    streams) has_class Streams ;;
     connect) has_java && has_python ;;
     kill-nine | chaos) has_python ;;
   esac
@@ -114,7 +120,9 @@ chaos() {
   local command pid= port
   port=$("$here/free_port.sh")
   restarts "$scratch/chaos" "$port"
-  MILLSTREAM_ARGS="${MILLSTREAM_ARGS:-} ${quick[*]/#/--set }" "$cache/python/bin/python" "$here/chaos.py" "$scratch/chaos" "$port" "${ROUNDS:-5}" "$cache/python/bin/python" "$here/python/member.py" confluent -- "${command[@]}"
+  MILLSTREAM_ARGS="${MILLSTREAM_ARGS:-} ${quick[*]/#/--set }" "$cache/python/bin/python" "$here/chaos.py" "$scratch/chaos" "$port" "${ROUNDS:-5}" \
+    "$cache/python/bin/python" "$here/python/member.py" confluent -- "${command[@]}" || return 1
+  if [ -n "${MILLSTREAM_BIN:-}" ] && has_java > /dev/null; then COMPACTED=__consumer_offsets "$here/dump_log.sh" "$scratch/chaos/data"; fi
 }
 
 kill_nine() {
@@ -123,7 +131,6 @@ kill_nine() {
   restarts "$scratch/killed" "$port"
   "$cache/python/bin/python" "$here/kill_nine.py" "$scratch/killed" "$port" "${ROUNDS:-5}" "${command[@]}" || return 1
   # What the kills left behind is read once more by Kafka's own tool, after the clean stop at the end.
-  sleep 2
   if [ -n "${MILLSTREAM_BIN:-}" ] && has_java > /dev/null; then "$here/dump_log.sh" "$scratch/killed/data"; fi
 }
 
@@ -138,7 +145,7 @@ groups() {
 jvm() { limited java -Xmx384m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -cp "$("$here/kafka.sh" classes "$1")" "$@"; }
 
 # A suite that hangs is ended.
-limited() { timeout -k 5 "${SUITE_SECONDS:-180}" "$@"; }
+limited() { timeout -k 5 "${SUITE_SECONDS:-300}" "$@"; }
 
 run() {
   case $1 in
@@ -165,9 +172,33 @@ run() {
   esac
 }
 
-passed=0 failed=0 skipped=0
+passed=0 failed=0 skipped=0 running=()
 fail() { failed=$((failed + 1)); echo "FAIL $*"; }
+
+# Suites are begun one after the other; those of groups, whose members wait most of their time, up to three beside each other.
+begin() {
+  run "$1" > "$scratch/$1.said" 2> "$scratch/$1.errors" &
+  running+=("$1:$!")
+}
+
+# The suite that was begun first comes to its end, and is counted.
+finish() {
+  local suite=${running[0]%:*} status bad
+  wait "${running[0]##*:}"
+  status=$?
+  running=("${running[@]:1}")
+  cat "$scratch/$suite.said"
+  passed=$((passed + $(grep -c '^ok ' "$scratch/$suite.said")))
+  # One that ends badly without naming a check is a failure of its own.
+  bad=$(grep -c '^FAIL ' "$scratch/$suite.said")
+  failed=$((failed + bad))
+  if [ "$status" != 0 ] && [ "$bad" = 0 ]; then fail "$suite: ended with $status: $(tail -c 600 "$scratch/$suite.errors" | tr '\n' ' ')"; fi
+}
+
 for suite in "${suites[@]}"; do
+  beside=0
+  [[ $suite != groups-* ]] || beside=2
+  while [ ${#running[@]} -gt $beside ]; do finish; done
   if ! why=$(needs "$suite" 2>&1); then
     if [ "${REQUIRE:-}" = 1 ]; then fail "$suite: $why"; else skipped=$((skipped + 1)); echo "skip $suite: $why"; fi
     continue
@@ -177,15 +208,10 @@ for suite in "${suites[@]}"; do
     pid=$(start "$scratch/broker" "$port") || { fail "the broker does not start"; break; }
     BOOTSTRAP=127.0.0.1:$port
   fi
-  run "$suite" > "$scratch/said" 2> "$scratch/errors"
-  status=$?
-  cat "$scratch/said"
-  passed=$((passed + $(grep -c '^ok ' "$scratch/said")))
-  # One that ends badly without naming a check is a failure of its own.
-  bad=$(grep -c '^FAIL ' "$scratch/said")
-  failed=$((failed + bad))
-  if [ "$status" != 0 ] && [ "$bad" = 0 ]; then fail "$suite: ended with $status: $(tail -c 600 "$scratch/errors" | tr '\n' ' ')"; fi
+  begin "$suite"
+  [[ $suite == groups-* ]] || finish
 done
+while [ ${#running[@]} -gt 0 ]; do finish; done
 if [ -n "$pid" ] && ! kill -0 "$pid" 2> /dev/null; then fail "the broker died: $(tail -3 "$scratch/broker/server.log" | tr '\n' ' ')"; fi
 [ "$failed" = 0 ] || [ ! -f "$scratch/broker/server.log" ] || tail -5 "$scratch/broker/server.log"
 [ "$skipped" = 0 ] || echo "$skipped suites skipped"

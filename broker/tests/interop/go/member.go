@@ -63,7 +63,7 @@ func member(options map[string]string) {
 // Keeps what is owned, and tells of changes.
 func owning(say func(string, ...any)) func(bool, map[string][]int32) {
 	var lock sync.Mutex
-	owned := map[int32]bool{}
+	owned, told := map[int32]bool{}, "?"
 	return func(gained bool, changed map[string][]int32) {
 		lock.Lock()
 		defer lock.Unlock()
@@ -85,7 +85,10 @@ func owning(say func(string, ...any)) func(bool, map[string][]int32) {
 		for at, place := range places {
 			words[at] = strconv.Itoa(place)
 		}
-		say("assigned %s", strings.Join(words, ","))
+		if now := strings.Join(words, ","); now != told {
+			told = now
+			say("assigned %s", now)
+		}
 	}
 }
 

@@ -337,7 +337,9 @@ public class Interop {
 
     static void ofAGroup(ConfigResource group) throws Exception {
         String name = "consumer.session.timeout.ms";
-        same(admin.describeConfigs(List.of(group)).all().get().get(group).get(name).value(), "45000", "of a group that does not exist");
+        var node = new ConfigResource(ConfigResource.Type.BROKER, admin.describeCluster().nodes().get().iterator().next().idString());
+        String wanted = admin.describeConfigs(List.of(node)).all().get().get(node).get("group." + name).value();
+        same(admin.describeConfigs(List.of(group)).all().get().get(group).get(name).value(), wanted, "of a group that does not exist");
         admin.incrementalAlterConfigs(Map.of(group, List.of(new AlterConfigOp(new ConfigEntry(name, "50000"), AlterConfigOp.OpType.SET)))).all().get();
         until(() -> admin.describeConfigs(List.of(group)).all().get().get(group).get(name).value().equals("50000"));
         var listed = admin.listConfigResources(Set.of(ConfigResource.Type.GROUP), new ListConfigResourcesOptions()).all().get();
