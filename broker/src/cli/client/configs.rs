@@ -12,7 +12,7 @@ use protocol::messages::{
 
 pub(crate) use cluster::metadata::ResourceKind;
 
-use super::{Client, ClientError, To};
+use super::{Client, ClientError, Missing, To};
 
 #[derive(Clone, Debug)]
 pub(crate) struct Resource {
@@ -120,6 +120,7 @@ impl Client {
         resource: &Resource,
         names: &[String],
     ) -> Result<Vec<Setting>, ClientError> {
+        self.is_there(resource)?;
         let asked = DescribeConfigsResource {
             resource_type: resource.kind.code(),
             resource_name: resource.name.clone(),
@@ -146,6 +147,7 @@ impl Client {
         changes: &[Alteration],
         validate_only: bool,
     ) -> Result<(), ClientError> {
+        self.is_there(resource)?;
         let config = |change: &Alteration| AlterableConfig {
             name: change.name.clone(),
             config_operation: change.operation.code(),
@@ -165,5 +167,13 @@ impl Client {
             }
             Ok(())
         })
+    }
+
+    /// A topic that nobody knows is not asked for until the time is over.
+    fn is_there(&mut self, resource: &Resource) -> Result<(), ClientError> {
+        if resource.kind == ResourceKind::Topic {
+            self.topic(&resource.name, Missing::Fails)?;
+        }
+        Ok(())
     }
 }
