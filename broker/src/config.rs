@@ -307,6 +307,7 @@ impl Layers {
 fn build(layers: Layers, sources: &Sources<'_>) -> Result<Config, ConfigError> {
     let Layers { values, cores, mut problems, mut warnings } = layers;
     problems.extend(check_roles(&values));
+    problems.extend(groups::check(&values));
     let (listeners, unopened) = listeners::read(&values, &cores, sources.host_name).unwrap_or_else(|found| {
         problems.extend(found);
         (Vec::new(), Vec::new())

@@ -3,7 +3,7 @@
 use cluster::groups::{Bounds, GroupSettings, MigrationPolicy};
 use protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
 
-use super::values::Values;
+use super::values::{Problem, Values};
 
 /// The topic whose partitions keep groups and their offsets.
 pub(crate) const OFFSETS_TOPIC: &str = "__consumer_offsets";
@@ -45,6 +45,38 @@ pub(super) fn settings(values: &Values) -> GroupSettings {
         },
     }
 }
+
+/// What the settings of consumer groups must keep to among each other, as Kafka demands at its start.
+pub(super) fn check(values: &Values) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for what in ["assignment.interval.ms", "heartbeat.interval.ms", "session.timeout.ms"] {
+        let [name, min, max] = ["", "min.", "max."].map(|bound| format!("group.consumer.{bound}{what}"));
+        let (low, high, chosen) = (values.int(&min), values.int(&max), values.int(&name));
+        if low > high {
+            problems.push(values.problem(&max, format!("`{max}` is {high}, less than `{min}`, {low}")));
+        } else if !(low..=high).contains(&chosen) {
+            let message = format!("`{name}` is {chosen}, not from `{min}`, {low}, to `{max}`, {high}");
+            problems.push(values.problem(&name, message));
+        }
+    }
+    let (heartbeat, session) = ("group.consumer.heartbeat.interval.ms", "group.consumer.session.timeout.ms");
+    let (interval_ms, timeout_ms) = (values.int(heartbeat), values.int(session));
+    if interval_ms >= timeout_ms {
+        let message = format!("`{heartbeat}` is {interval_ms}, not less than `{session}`, {timeout_ms}");
+        problems.push(values.problem(heartbeat, message));
+    }
+    let assignors = "group.consumer.assignors";
+    for name in values.list(assignors).unwrap_or_default() {
+        if !ASSIGNORS.contains(&name.as_str()) {
+            problems
+                .push(values.problem(assignors, format!("there is no assignor `{name}`: uniform and range")));
+        }
+    }
+    problems
+}
+
+/// Those in the broker.
+const ASSIGNORS: [&str; 2] = ["uniform", "range"];
 
 /// The topic as Kafka creates it when somebody first asks for a coordinator.
 pub(super) fn offsets_topic(values: &Values) -> CreatableTopic {

@@ -361,6 +361,13 @@ fn honoured_settings_change_what_the_broker_starts_with() {
             ("cores", _) => "9",
             ("group.coordinator.rebalance.protocols", _) => "'classic'",
             ("group.consumer.migration.policy", _) => "'disabled'",
+            ("group.consumer.assignors", _) => "'range'",
+            ("group.consumer.assignment.interval.ms", _) => "15000",
+            ("group.consumer.min.assignment.interval.ms", _) => "1",
+            ("group.consumer.heartbeat.interval.ms", _) => "6000",
+            ("group.consumer.min.heartbeat.interval.ms", _) => "4000",
+            ("group.consumer.session.timeout.ms", _) => "50000",
+            ("group.consumer.min.session.timeout.ms", _) => "44000",
             ("http_listen", _) => "'127.0.0.1:1'",
             (_, SettingKind::Boolean) => "false",
             (_, SettingKind::Int | SettingKind::Long | SettingKind::Short) => "12345678",
@@ -376,4 +383,23 @@ fn honoured_settings_change_what_the_broker_starts_with() {
 #[test]
 fn groups_are_run_by_kafkas_defaults() {
     assert_eq!(load("").groups, GroupSettings::default());
+}
+
+#[test]
+fn times_of_consumer_groups_keep_to_their_bounds() {
+    for (file, message) in [
+        (
+            "group.consumer.session.timeout.ms = 44999",
+            "not from `group.consumer.min.session.timeout.ms`, 45000, to",
+        ),
+        ("group.consumer.max.heartbeat.interval.ms = 4000", "is 4000, less than"),
+        (
+            "group.consumer.min.session.timeout.ms = 1\ngroup.consumer.session.timeout.ms = 5000",
+            "`group.consumer.heartbeat.interval.ms` is 5000, not less than",
+        ),
+        ("group.consumer.assignors = ['range', 'mine']", "there is no assignor `mine`"),
+    ] {
+        let refused = refused(file);
+        assert!(refused.contains(message) && refused.lines().count() == 1, "{refused}");
+    }
 }
