@@ -163,6 +163,14 @@ fn too_many(partitions: impl Iterator<Item = usize>) -> Option<Reply> {
         .then_some(Reply::Close(Reason::Undecodable(DecodeError::TooHeavy)))
 }
 
+/// Groups that one request may name: each is a question to a core, and an answer.
+const GROUPS_MAX: usize = 25_000;
+
+/// Why a request over so many groups is not served; None if it is.
+fn too_many_groups(count: usize) -> Option<Reply> {
+    (count > GROUPS_MAX).then_some(Reply::Close(Reason::Undecodable(DecodeError::TooHeavy)))
+}
+
 /// A framed answer as a gather list; record bytes are never copied into it.
 pub(crate) struct Response {
     pub(crate) parts: Vec<Bytes>,

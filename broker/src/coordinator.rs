@@ -103,9 +103,18 @@ impl Coordinator {
 
     /// Tells the groups something that nobody waits for.
     pub(crate) fn tell(self: &Rc<Self>, command: Command) {
-        let told = self.ask(Box::new(move |_| command));
-        // Begun already; nothing is answered.
-        drop(told);
+        if let State::Loading(waiting) = &mut *self.state.borrow_mut() {
+            let this = self.clone();
+            return waiting.push(Box::new(move || this.carry_out(command)));
+        }
+        self.carry_out(command);
+    }
+
+    /// A command without a request of its own; others may be answered by it.
+    fn carry_out(self: &Rc<Self>, command: Command) {
+        if let Ok((answers, end_offset)) = self.decide(command) {
+            self.give(answers, end_offset);
+        }
     }
 
     fn answer(self: &Rc<Self>, question: Question) -> LocalFuture<'static, Answered> {
@@ -250,6 +259,7 @@ impl Coordinator {
     }
 
     pub(crate) fn measure(&self, metrics: &mut GroupMetrics) {
+        metrics.parked += self.parked.borrow().len();
         match &*self.state.borrow() {
             State::Ready(ready) => metrics.add(&ready.groups),
             State::Loading(_) => metrics.loading += 1,

@@ -28,6 +28,9 @@ pub(crate) fn handle(
 ) -> Reply {
     let asker = Asker::of(caller, &request);
     let (header, asked) = (request.header, request.body);
+    if let Some(refused) = super::too_many_groups(asked.group_ids.len()) {
+        return refused;
+    }
     let include_operations = asked.include_authorized_operations;
     let asking: Vec<_> = asked
         .group_ids

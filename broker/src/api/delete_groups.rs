@@ -25,6 +25,9 @@ const QUESTION: GroupQuestion<String, ErrorCode> = GroupQuestion {
 pub(crate) fn handle(shard: &Rc<Shard>, caller: &Caller, request: Request<DeleteGroupsRequest>) -> Reply {
     let asker = Asker::of(caller, &request);
     let (header, asked) = (request.header, request.body);
+    if let Some(refused) = super::too_many_groups(asked.groups_names.len()) {
+        return refused;
+    }
     let mut seen = HashSet::new();
     let once = asked.groups_names.into_iter().filter(|group| seen.insert(group.clone()));
     let asking: Vec<_> = once

@@ -25,6 +25,9 @@ const QUESTION: GroupQuestion<String, Result<DescribedGroup, ErrorCode>> = Group
 pub(crate) fn handle(shard: &Rc<Shard>, caller: &Caller, request: Request<DescribeGroupsRequest>) -> Reply {
     let asker = Asker::of(caller, &request);
     let (header, asked) = (request.header, request.body);
+    if let Some(refused) = super::too_many_groups(asked.groups.len()) {
+        return refused;
+    }
     let include_operations = asked.include_authorized_operations;
     let asking: Vec<_> = asked
         .groups

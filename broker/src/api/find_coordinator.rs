@@ -22,6 +22,9 @@ const SEVERAL_KEYS_FROM: i16 = 4;
 
 pub(crate) fn handle(shard: &Rc<Shard>, caller: &Caller, request: Request<FindCoordinatorRequest>) -> Reply {
     let (header, asked) = (request.header, request.body);
+    if let Some(refused) = super::too_many_groups(asked.coordinator_keys.len()) {
+        return refused;
+    }
     let keys = if header.version < SEVERAL_KEYS_FROM { vec![asked.key] } else { asked.coordinator_keys };
     let refusal = match asked.key_type {
         GROUP => None,

@@ -39,6 +39,9 @@ const QUESTION: GroupQuestion<FetchOffsets, Fetched> = GroupQuestion {
 pub(crate) fn handle(shard: &Rc<Shard>, caller: &Caller, request: Request<OffsetFetchRequest>) -> Reply {
     let asker = Asker::of(caller, &request);
     let (header, asked) = (request.header, request.body);
+    if let Some(refused) = super::too_many_groups(asked.groups.len()) {
+        return refused;
+    }
     let version = header.version;
     let require_stable = asked.require_stable;
     let groups = if version < SEVERAL_GROUPS_FROM { vec![only_group(asked)] } else { asked.groups };

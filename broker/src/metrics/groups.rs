@@ -19,6 +19,8 @@ pub(crate) struct GroupMetrics {
     pub(crate) committed: Vec<Committed>,
     /// Partitions of groups that are still read.
     pub(crate) loading: usize,
+    /// Requests that wait for other members, or for the clock.
+    pub(crate) parked: usize,
 }
 
 /// Where a group goes on reading.

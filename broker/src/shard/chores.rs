@@ -125,6 +125,11 @@ pub(crate) fn measure(shard: &Shard) -> Snapshot {
             groups.offsets_expired,
         ),
         Value::gauge(
+            "group_requests_parked",
+            "Requests that wait for other members of their group",
+            groups.parked as u64,
+        ),
+        Value::gauge(
             "group_partitions_loading",
             "Partitions of __consumer_offsets that are being read",
             groups.loading as u64,

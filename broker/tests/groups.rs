@@ -1,0 +1,86 @@
+//! Groups in the real process: what is left of them when their topics go, and how many one request may name.
+#![allow(clippy::disallowed_methods, reason = "a test of processes needs processes, files, ports and time")]
+
+#[path = "start/started.rs"]
+mod started;
+#[path = "server/wire.rs"]
+mod wire;
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use protocol::messages::delete_topics_request::DeleteTopicState;
+use protocol::messages::offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
+use protocol::messages::*;
+use started::{Folder, Started};
+use wire::{Heard, Wire};
+
+const SETTINGS: &str = "listeners = 'PLAINTEXT://127.0.0.1:0'\nhttp_listen = '127.0.0.1:0'\n";
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn start(folder: &Folder) -> (Started, Wire) {
+    let broker = Started::on(folder, SETTINGS);
+    let mut wire = Wire::connect(broker.listening()[0]);
+    let request = FindCoordinatorRequest { key: "g".to_owned(), ..Default::default() };
+    let found: FindCoordinatorResponse = wire.ask(3, &request);
+    assert_eq!(found.error_code, 0, "the answer comes when the topic of groups is there");
+    (broker, wire)
+}
+
+/// Over all cores.
+fn sum(broker: &Started, series: &str) -> u64 {
+    let (_, body) = broker.metrics();
+    let lines = body.lines().filter(|line| line.starts_with(&format!("{series}{{")));
+    lines.map(|line| line.rsplit(' ').next().unwrap_or_default().parse::<u64>().expect("a count")).sum()
+}
+
+fn commit(wire: &mut Wire, topic: &str) {
+    let partition = OffsetCommitRequestPartition { committed_offset: 5, ..Default::default() };
+    let topic = OffsetCommitRequestTopic {
+        name: topic.to_owned(),
+        partitions: vec![partition],
+        ..Default::default()
+    };
+    let request = OffsetCommitRequest {
+        group_id: "g".to_owned(),
+        generation_id_or_member_epoch: -1,
+        topics: vec![topic],
+        ..Default::default()
+    };
+    let answer: OffsetCommitResponse = wire.ask(8, &request);
+    assert_eq!(answer.topics[0].partitions[0].error_code, 0);
+}
+
+#[test]
+fn a_topic_that_goes_takes_its_offsets_along_and_leaves_nobody_waiting() {
+    let folder = Folder::new("groups-topic-gone");
+    let (broker, mut wire) = start(&folder);
+    wire.create_topic("t", 1);
+    commit(&mut wire, "t");
+    assert_eq!(sum(&broker, "millstream_group_offsets"), 1);
+    let gone = DeleteTopicState { name: Some("t".to_owned()), ..Default::default() };
+    let request = DeleteTopicsRequest { topics: vec![gone], timeout_ms: 10_000, ..Default::default() };
+    let answer: DeleteTopicsResponse = wire.ask(6, &request);
+    assert_eq!(answer.responses[0].error_code, 0);
+    let began = Instant::now();
+    while sum(&broker, "millstream_group_offsets") > 0 {
+        assert!(began.elapsed() < PATIENCE, "the offset is kept");
+        thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(sum(&broker, "millstream_group_requests_parked"), 0);
+}
+
+#[test]
+fn a_request_names_no_more_groups_than_can_be_asked() {
+    let folder = Folder::new("groups-many-names");
+    let (broker, mut wire) = start(&folder);
+    let named =
+        |count| DescribeGroupsRequest { groups: vec!["a group".to_owned(); count], ..Default::default() };
+    let answer: DescribeGroupsResponse = wire.ask(5, &named(25_000));
+    assert_eq!(answer.groups.len(), 25_000);
+    let refused = wire.try_ask::<_, DescribeGroupsResponse>(5, &named(25_001));
+    assert!(matches!(refused, Err(Heard::Closed)));
+    let mut again = Wire::connect(broker.listening()[0]);
+    let answer: DescribeGroupsResponse = again.ask(5, &named(1));
+    assert_eq!(answer.groups.len(), 1);
+}
