@@ -44,6 +44,8 @@ pub(crate) struct ApiMetrics {
 pub(crate) struct Metrics {
     apis: RefCell<BTreeMap<i16, ApiMetrics>>,
     pub(crate) connections_refused: Counter,
+    /// To another core, for whose partitions they are.
+    pub(crate) connections_moved: Counter,
     /// Work sent to another core.
     pub(crate) hops: Counter,
     pub(crate) produced_batches: Counter,
@@ -119,6 +121,11 @@ impl Metrics {
             apis: self.apis.borrow().clone(),
             values: vec![
                 Value::counter("connections_refused", "Connections over a limit", &self.connections_refused),
+                Value::counter(
+                    "connections_moved",
+                    "Connections that went to the core they work for",
+                    &self.connections_moved,
+                ),
                 Value::counter("core_hops", "Requests' work sent to another core", &self.hops),
                 Value::counter("produced_batches", "Batches appended for clients", &self.produced_batches),
                 Value::counter("produced_records", "Records appended for clients", &self.produced_records),

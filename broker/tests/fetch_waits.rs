@@ -19,14 +19,15 @@ use protocol::records::compression::Codec;
 use started::{Folder, Started};
 use wire::{Heard, Wire, answer, batch_of, fetch_request, frame};
 
-/// Neighbouring partitions live on different cores.
+/// Neighbouring partitions live on different cores. Connections stay on theirs.
 const TWO_CORES: &str = "
 listeners = 'PLAINTEXT://127.0.0.1:0'
-listener.security.protocol.map = 'PLAINTEXT:PLAINTEXT,OWN:PLAINTEXT'
+listener.security.protocol.map = 'PLAINTEXT:PLAINTEXT,FIRST:PLAINTEXT,SECOND:PLAINTEXT'
 http_listen = '127.0.0.1:0'
 [[core]]
+listener = 'FIRST://127.0.0.1:0'
 [[core]]
-listener = 'OWN://127.0.0.1:0'
+listener = 'SECOND://127.0.0.1:0'
 ";
 const TOPIC: &str = "t";
 const VERSION: i16 = 12;
@@ -72,8 +73,8 @@ fn count(partition: &PartitionData) -> i64 {
 
 fn start(folder: &Folder) -> (Started, Wire, Consumer) {
     let broker = Started::on(folder, TWO_CORES);
-    let consumer = Wire::connect(broker.listening()[1]);
-    let mut producer = Wire::connect(broker.listening()[0]);
+    let mut producer = Wire::connect(broker.listening()[1]);
+    let consumer = Wire::connect(broker.listening()[2]);
     producer.create_topic(TOPIC, 2);
     assert_eq!(broker.connections(), [1, 1]);
     (broker, producer, Consumer { wire: consumer, offsets: [0; 2] })

@@ -143,7 +143,9 @@ fn mail(kind: Kind) {
         while host().now_ns() - began < TIME.as_nanos() as u64 {
             let before = host().now_ns();
             let (answer, answered) = tokio::sync::oneshot::channel::<()>();
-            let there = move || host().send(0, Box::new(move || answer.send(()).unwrap()));
+            let there = move || {
+                host().send(0, Box::new(move || answer.send(()).unwrap()));
+            };
             host().send(1, Box::new(there));
             answered.await.unwrap();
             times.record(host().now_ns() - before).unwrap();

@@ -35,14 +35,15 @@ pub trait Host {
     fn spawn(&self, class: Class, task: LocalFuture<'static, ()>);
     /// Lets everything else on this core run first.
     fn breathe(&self) -> LocalFuture<'static, ()>;
-    /// Runs a job on another core (or this one, later). Order is kept per pair of cores.
-    fn send(&self, core: usize, job: Job);
+    /// Runs a job on another core (or this one, later). Order is kept per pair of cores. True if that core
+    /// was waiting for something to do.
+    fn send(&self, core: usize, job: Job) -> bool;
     /// Runs blocking or long CPU work on a helper thread and waits for it.
     fn offload(&self, work: Job) -> LocalFuture<'static, ()>;
     fn listen(&self, address: SocketAddr, backlog: i32) -> io::Result<Rc<dyn Listener>>;
     /// Connects to a peer; waits as long as the kernel does, so race it with a sleep.
     fn connect(&self, address: SocketAddr) -> LocalFuture<'static, io::Result<Rc<dyn Conn>>>;
-    /// Takes over a connection that a listener, perhaps on another core, accepted.
+    /// Takes over a connection that a listener, perhaps on another core, accepted, or another core released.
     fn adopt(&self, socket: Socket) -> io::Result<Rc<dyn Conn>>;
     /// The data directories, in configured order.
     fn disks(&self) -> Vec<Rc<dyn Disk>>;
@@ -77,8 +78,10 @@ pub trait Conn {
     /// Writes all of a gather list, in order. If the future is dropped, part of it may have been sent:
     /// close the connection then.
     fn write<'a>(&'a self, gather: &'a [Bytes]) -> LocalFuture<'a, io::Result<()>>;
-    /// Ends both directions; pending reads and writes return.
+    /// Ends both directions; pending reads and writes return. After a release it does nothing.
     fn close(&self);
+    /// Lets a core, perhaps another one, adopt the connection. No read or write may be under way or follow.
+    fn release(&self) -> io::Result<Socket>;
 }
 
 thread_local! {

@@ -143,8 +143,8 @@ impl Host for Portable {
         Box::pin(yield_now())
     }
 
-    fn send(&self, core: usize, job: Job) {
-        self.seat.send(core, job);
+    fn send(&self, core: usize, job: Job) -> bool {
+        self.seat.send(core, job)
     }
 
     fn offload(&self, work: Job) -> LocalFuture<'static, ()> {

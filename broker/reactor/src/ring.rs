@@ -195,8 +195,8 @@ impl Host for Ring {
         self.breaths.breathe()
     }
 
-    fn send(&self, core: usize, job: Job) {
-        self.seat.send(core, job);
+    fn send(&self, core: usize, job: Job) -> bool {
+        self.seat.send(core, job)
     }
 
     fn offload(&self, work: Job) -> LocalFuture<'static, ()> {

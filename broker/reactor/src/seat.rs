@@ -110,8 +110,8 @@ impl Seat {
         &self.shared.mailboxes[self.core]
     }
 
-    pub(crate) fn send(&self, core: usize, job: Job) {
-        self.shared.mailboxes[core].post(job);
+    pub(crate) fn send(&self, core: usize, job: Job) -> bool {
+        self.shared.mailboxes[core].post(job)
     }
 
     pub(crate) fn offload(&self, work: Job) -> LocalFuture<'static, ()> {

@@ -36,6 +36,13 @@ pub(crate) fn tune(stream: &TcpStream) -> io::Result<()> {
     socket.set_keepalive(true)
 }
 
+/// The same connection once more, for another core to adopt.
+pub(crate) fn again(stream: &impl AsFd) -> io::Result<Socket> {
+    let stream = TcpStream::from(stream.as_fd().try_clone_to_owned()?);
+    let peer = stream.peer_addr()?;
+    named(stream, peer)
+}
+
 pub(crate) fn shut(stream: &impl AsFd) {
     // It fails only where the peer was quicker.
     let _ = SockRef::from(stream).shutdown(Shutdown::Both);

@@ -5,9 +5,10 @@ use std::io;
 use std::rc::Rc;
 
 use bytes::{Buf, Bytes, BytesMut};
-use reactor::host;
+use reactor::{Socket, host};
 use storage::disk::Class;
 
+use super::follow::Follow;
 use super::replies::{Next, Replies, SharedReplies};
 use crate::api::{self, Caller};
 use crate::shard::Shard;
@@ -18,15 +19,27 @@ use crate::shard::connections::Connection;
 const READ_BYTES_MIN: usize = 1 << 10;
 const READ_BYTES_MAX: usize = 256 << 10;
 
-/// Serves a connection until it ends, from its first byte to its last answer.
-pub(crate) async fn serve(shard: Rc<Shard>, connection: Rc<Connection>, number: u64, caller: Caller) {
+/// Serves a connection until it ends, from its first byte to its last answer, or until another core is to go on with it.
+pub(crate) async fn serve(
+    shard: Rc<Shard>,
+    connection: Rc<Connection>,
+    number: u64,
+    caller: Caller,
+    follow: Follow,
+) -> Option<Departure> {
     let replies = Rc::new(Replies::default());
     host().spawn(Class::Append, Box::pin(write_answers(shard.clone(), connection.clone(), replies.clone())));
-    if let Err(end) = read_requests(&shard, &connection, number, &caller, &replies).await {
-        tracing::debug!(peer = %caller.peer, %end, "connection closed");
-    }
+    let ended = read_requests(&shard, &connection, number, &caller, &replies, follow).await;
     caller.left_waiting.client_is_gone();
     replies.end();
+    ended.inspect_err(|end| tracing::debug!(peer = %caller.peer, %end, "connection closed")).ok().flatten()
+}
+
+/// A connection that leaves for another core.
+pub(crate) struct Departure {
+    pub(crate) core: usize,
+    pub(crate) socket: Socket,
+    pub(crate) follow: Follow,
 }
 
 /// Why reading stopped before the client was done.
@@ -46,7 +59,8 @@ async fn read_requests(
     number: u64,
     caller: &Caller,
     replies: &Replies,
-) -> Result<(), End> {
+    mut follow: Follow,
+) -> Result<Option<Departure>, End> {
     let share = shard.read_budget.share(number);
     let mut buffer = BytesMut::new();
     let mut reserve = READ_BYTES_MIN;
@@ -54,17 +68,26 @@ async fn read_requests(
         while let Some(frame) = next_frame(&mut buffer, shard.config.socket_request_max_bytes)? {
             replies.room().await;
             if replies.has_ended() {
-                return Ok(());
+                return Ok(None);
             }
             let request_bytes = frame.len();
             let timing = shard.metrics.request_began(&frame, host().now_ns());
             if shard.is_closing() {
-                return Ok(());
+                return Ok(None);
             }
+            let alone = replies.len() == 0;
+            shard.mailbox.take_asked();
             let reply = api::dispatch(shard, caller, frame);
+            let elsewhere = follow.after(shard.mailbox.take_asked(), alone);
             connection.under_way.set(replies.len() + 1);
             if !replies.push(reply, request_bytes, timing) {
                 return Err(End::Refused);
+            }
+            if let Some(core) = elsewhere
+                && buffer.is_empty()
+                && let Some(socket) = release(connection, replies).await
+            {
+                return Ok(Some(Departure { core, socket, follow: follow.moved() }));
             }
         }
         share.room(buffer.len()).await;
@@ -77,13 +100,19 @@ async fn read_requests(
         let room = buffer.capacity() - buffer.len();
         let read = connection.conn.read(&mut buffer).await?;
         if read == 0 {
-            return Ok(());
+            return Ok(None);
         }
         shard.metrics.received_bytes.add(read as u64);
         connection.active_ns.set(host().now_ns());
         reserve =
             if read == room { (reserve * 2).min(READ_BYTES_MAX) } else { (reserve / 2).max(READ_BYTES_MIN) };
     }
+}
+
+/// The connection, once all its answers are out; None if it has to stay after all.
+async fn release(connection: &Connection, replies: &Replies) -> Option<Socket> {
+    replies.all_out().await;
+    if replies.has_ended() { None } else { connection.conn.release().ok() }
 }
 
 /// Bytes of the frame under way that have not come yet.

@@ -1,5 +1,5 @@
-//! Accepts on every configured listener. Core 0 deals connections to the least-loaded core; those that come
-//! to a core's own listener stay there.
+//! Accepts on every configured listener. Core 0 deals connections to the least-loaded core, from where they may
+//! follow their work (see [`super::follow`]); those that come to a core's own listener stay there.
 
 use std::cell::Cell;
 use std::future::ready;
@@ -12,7 +12,8 @@ use std::time::Duration;
 use reactor::{Listener, Socket, host};
 use storage::disk::Class;
 
-use super::connection::serve;
+use super::connection::{Departure, serve};
+use super::follow::Follow;
 use crate::api::Caller;
 use crate::config;
 use crate::shard::connections::Connection;
@@ -77,8 +78,10 @@ pub(crate) async fn accept_all(shard: Rc<Shard>, socket: Rc<dyn Listener>, index
             return;
         }
         match accepted {
-            Ok(socket) if listener.core.is_some() => take(&shard, socket, &name),
-            Ok(socket) => deal(&shard, socket, &name),
+            Ok(socket) if listener.core.is_some() => {
+                take(&shard, Arrival { socket, listener: name.clone(), follow: Follow::stays() });
+            }
+            Ok(socket) => deal(&shard, Arrival { socket, listener: name.clone(), follow: Follow::new() }),
             Err(error) => {
                 // Out of descriptors, most likely: give others time to close theirs.
                 tracing::warn!(%error, "accept failed");
@@ -88,28 +91,38 @@ pub(crate) async fn accept_all(shard: Rc<Shard>, socket: Rc<dyn Listener>, index
     }
 }
 
+/// A connection that a core is to serve.
+struct Arrival {
+    socket: Socket,
+    listener: Arc<str>,
+    follow: Follow,
+}
+
 /// Core 0: gives a connection to the least-loaded core.
-fn deal(shard: &Rc<Shard>, socket: Socket, listener: &Arc<str>) {
-    match admit(shard, socket.peer, None) {
-        None => {}
-        Some(core) if core == shard.core => start(shard, socket, listener),
-        Some(core) => {
-            let listener = listener.clone();
-            host().send(core, Box::new(move || start(&here(), socket, &listener)));
-        }
+fn deal(shard: &Rc<Shard>, arrival: Arrival) {
+    if let Some(core) = admit(shard, arrival.socket.peer, None) {
+        hand_to(shard, core, arrival);
+    }
+}
+
+fn hand_to(shard: &Rc<Shard>, core: usize, arrival: Arrival) {
+    if core == shard.core {
+        start(shard, arrival);
+    } else {
+        host().send(core, Box::new(move || start(&here(), arrival)));
     }
 }
 
 /// The core whose listener it is keeps a connection, if core 0, which counts them, has no objection.
-fn take(shard: &Rc<Shard>, socket: Socket, listener: &Arc<str>) {
-    let (core, peer) = (shard.core, socket.peer);
+fn take(shard: &Rc<Shard>, arrival: Arrival) {
+    let (core, peer) = (shard.core, arrival.socket.peer);
     let asked = shard.on(0, move |shard| Box::pin(ready(admit(shard, peer, Some(core)))));
-    let (shard, listener) = (shard.clone(), listener.clone());
+    let shard = shard.clone();
     host().spawn(
         Class::Append,
         Box::pin(async move {
             if asked.await.is_some() {
-                start(&shard, socket, &listener);
+                start(&shard, arrival);
             }
         }),
     );
@@ -128,8 +141,12 @@ fn admit(shard: &Shard, peer: SocketAddr, came_to: Option<usize>) -> Option<usiz
 }
 
 /// On the core that will serve it.
-fn start(shard: &Rc<Shard>, socket: Socket, listener: &str) {
+fn start(shard: &Rc<Shard>, arrival: Arrival) {
+    let Arrival { socket, listener, follow } = arrival;
     let peer = socket.peer;
+    if shard.is_closing() {
+        return ended(shard.core, peer.ip());
+    }
     let conn = match host().adopt(socket) {
         Ok(conn) => conn,
         Err(error) => {
@@ -147,16 +164,29 @@ fn start(shard: &Rc<Shard>, socket: Socket, listener: &str) {
     });
     let number = shard.connections.add(connection.clone());
     let shard = shard.clone();
-    let caller = Caller { peer, listener: Rc::from(listener), left_waiting: left_waiting.clone() };
+    let caller = Caller { peer, listener: Rc::from(&*listener), left_waiting: left_waiting.clone() };
     host().spawn(
         Class::Append,
         Box::pin(async move {
-            serve(shard.clone(), connection, number, caller).await;
+            let departure = serve(shard.clone(), connection, number, caller, follow).await;
             shard.connections.remove(number);
             left_waiting.forget();
-            ended(shard.core, peer.ip());
+            match departure {
+                None => ended(shard.core, peer.ip()),
+                Some(departure) => leave(&shard, departure, listener),
+            }
         }),
     );
+}
+
+/// Another core goes on with a connection of this one.
+fn leave(shard: &Rc<Shard>, departure: Departure, listener: Arc<str>) {
+    let Departure { core, socket, follow } = departure;
+    shard.metrics.connections_moved.add(1);
+    let from = shard.core;
+    // Order: core 0 hears of the move before it hears of the connection's end, wherever that comes from.
+    host().send(0, Box::new(move || here().dealt.borrow_mut().moved(from, core)));
+    hand_to(shard, core, Arrival { socket, listener, follow });
 }
 
 fn ended(core: usize, address: IpAddr) {

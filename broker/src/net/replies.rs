@@ -108,6 +108,18 @@ impl Replies {
         wake(&self.reader);
     }
 
+    /// Waits until every answer is out, or writing has ended.
+    pub(crate) async fn all_out(&self) {
+        poll_fn(|context| {
+            if self.ended.get() || (self.queue.borrow().is_empty() && self.held_bytes.get() == 0) {
+                return Poll::Ready(());
+            }
+            *self.reader.borrow_mut() = Some(context.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+
     pub(crate) fn has_ended(&self) -> bool {
         self.ended.get()
     }

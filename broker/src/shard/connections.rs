@@ -111,6 +111,11 @@ impl Dealt {
         Some(core)
     }
 
+    pub(crate) fn moved(&mut self, from: usize, to: usize) {
+        self.by_core[from] -= 1;
+        self.by_core[to] += 1;
+    }
+
     pub(crate) fn ended(&mut self, core: usize, from: IpAddr) {
         self.by_core[core] -= 1;
         self.total -= 1;
@@ -139,6 +144,17 @@ mod tests {
         assert_eq!(dealt.deal(b, None, 3, 2), None, "in all");
         dealt.ended(1, a);
         assert_eq!(dealt.deal(b, None, 3, 2), Some(1));
+    }
+
+    #[test]
+    fn a_connection_that_moved_counts_where_it_is() {
+        let mut dealt = Dealt::new(2);
+        let a: IpAddr = "10.0.0.1".parse().unwrap();
+        assert_eq!([(); 2].map(|()| dealt.deal(a, None, 9, 9)), [Some(0), Some(1)]);
+        dealt.moved(0, 1);
+        assert_eq!([(); 2].map(|()| dealt.deal(a, None, 9, 9)), [Some(0); 2], "core 1 has two");
+        dealt.ended(1, a);
+        assert_eq!(dealt.deal(a, None, 9, 9), Some(1));
     }
 
     #[test]

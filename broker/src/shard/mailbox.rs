@@ -21,6 +21,28 @@ type Answer = Box<dyn Any + Send>;
 pub(crate) struct Mailbox {
     next: Cell<u64>,
     waiting: RefCell<HashMap<u64, Promise<Answer>>>,
+    asked: Cell<Asked>,
+}
+
+/// Whose work was asked for since this was last taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Asked {
+    #[default]
+    Nobody,
+    /// One other core, which had been waiting for something to do.
+    Woken(usize),
+    /// This core, a core that was awake, or several.
+    Others,
+}
+
+impl Asked {
+    fn and(self, core: usize, woken: bool) -> Self {
+        match self {
+            Self::Nobody if woken => Self::Woken(core),
+            Self::Woken(before) if before == core => self,
+            _ => Self::Others,
+        }
+    }
 }
 
 impl Mailbox {
@@ -30,6 +52,10 @@ impl Mailbox {
         let (promise, promised) = promise();
         self.waiting.borrow_mut().insert(number, promise);
         (number, promised)
+    }
+
+    pub(crate) fn take_asked(&self) -> Asked {
+        self.asked.take()
     }
 
     fn deliver(&self, number: u64, answer: Answer) {
@@ -46,12 +72,13 @@ impl Shard {
         F: FnOnce(&Rc<Self>) -> LocalFuture<'static, R> + Send + 'static,
     {
         if core == self.core {
+            self.mailbox.asked.set(Asked::Others);
             return work(self);
         }
         let (number, promised) = self.mailbox.expect();
         let from = self.core;
         self.metrics.hops.add(1);
-        host().send(
+        let woken = host().send(
             core,
             Box::new(move || {
                 let running = work(&here());
@@ -64,6 +91,7 @@ impl Shard {
                 );
             }),
         );
+        self.mailbox.asked.set(self.mailbox.asked.get().and(core, woken));
         Box::pin(async move { *promised.await.downcast::<R>().expect("the work's own answer") })
     }
 
@@ -79,5 +107,19 @@ impl Shard {
             answers.push(answer.await);
         }
         answers
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_core_that_had_to_be_woken_is_told_from_all_else() {
+        assert_eq!(Asked::Nobody.and(1, true), Asked::Woken(1));
+        assert_eq!(Asked::Woken(1).and(1, false), Asked::Woken(1), "more for a core that was just woken");
+        assert_eq!(Asked::Woken(1).and(2, true), Asked::Others);
+        assert_eq!(Asked::Nobody.and(1, false), Asked::Others, "it was awake");
+        assert_eq!(Asked::Others.and(1, true), Asked::Others);
     }
 }

@@ -1,5 +1,6 @@
 //! Sockets on epoll.
 
+use std::cell::Cell;
 use std::io;
 use std::net::{self, SocketAddr};
 use std::rc::Rc;
@@ -50,12 +51,13 @@ impl Listener for Accepting {
 pub(super) struct Connected {
     seat: Rc<Seat>,
     stream: TcpStream,
+    released: Cell<bool>,
 }
 
 impl Connected {
     pub(super) fn new(seat: Rc<Seat>, stream: net::TcpStream) -> io::Result<Self> {
         socket::tune(&stream)?;
-        Ok(Self { seat, stream: TcpStream::from_std(stream)? })
+        Ok(Self { seat, stream: TcpStream::from_std(stream)?, released: Cell::new(false) })
     }
 
     async fn read_some(&self, into: &mut BytesMut) -> io::Result<usize> {
@@ -108,6 +110,14 @@ impl Conn for Connected {
     }
 
     fn close(&self) {
-        socket::shut(&self.stream);
+        if !self.released.get() {
+            socket::shut(&self.stream);
+        }
+    }
+
+    fn release(&self) -> io::Result<Socket> {
+        let socket = socket::again(&self.stream)?;
+        self.released.set(true);
+        Ok(socket)
     }
 }

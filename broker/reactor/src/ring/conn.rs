@@ -84,12 +84,13 @@ pub(super) struct Connected {
     stream: TcpStream,
     /// The last read took all there was: wait before trying again.
     drained: Cell<bool>,
+    released: Cell<bool>,
 }
 
 impl Connected {
     pub(super) fn new(seat: Rc<Seat>, driver: Rc<Driver>, stream: TcpStream) -> io::Result<Self> {
         socket::tune(&stream)?;
-        Ok(Self { seat, driver, stream, drained: Cell::new(true) })
+        Ok(Self { seat, driver, stream, drained: Cell::new(true), released: Cell::new(false) })
     }
 
     async fn read_some(&self, into: &mut BytesMut) -> io::Result<usize> {
@@ -139,6 +140,14 @@ impl Conn for Connected {
     }
 
     fn close(&self) {
-        socket::shut(&self.stream);
+        if !self.released.get() {
+            socket::shut(&self.stream);
+        }
+    }
+
+    fn release(&self) -> io::Result<Socket> {
+        let socket = socket::again(&self.stream)?;
+        self.released.set(true);
+        Ok(socket)
     }
 }

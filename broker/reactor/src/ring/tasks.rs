@@ -111,7 +111,8 @@ impl Wake for Turn {
     fn wake_by_ref(self: &Arc<Self>) {
         if thread::current().id() != self.due.thread {
             let turn = self.clone();
-            return self.due.mailbox.post(Box::new(move || turn.wake()));
+            self.due.mailbox.post(Box::new(move || turn.wake()));
+            return;
         }
         if self.ended.load(Ordering::Relaxed) || self.is_due.swap(true, Ordering::Relaxed) {
             return;

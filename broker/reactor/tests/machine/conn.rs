@@ -197,6 +197,38 @@ fn nobody_listening_is_an_error() {
 }
 
 #[test]
+fn a_released_connection_goes_on_where_it_is_adopted() {
+    check(2, || async {
+        if host().core() != 0 {
+            return;
+        }
+        let listener = host().listen("127.0.0.1:0".parse().unwrap(), 1).unwrap();
+        let near = host().connect(listener.local()).await.unwrap();
+        let far = host().adopt(listener.accept().await.unwrap()).unwrap();
+        near.write(&[pattern(10)]).await.unwrap();
+        assert_eq!(read_exactly(&far, 10).await, pattern(10));
+        // What comes while nobody reads is read by the next core.
+        near.write(&[pattern(20)]).await.unwrap();
+        let socket = far.release().unwrap();
+        far.close();
+        drop(far);
+        host().send(
+            1,
+            Box::new(move || {
+                let conn = host().adopt(socket).unwrap();
+                spawn(async move {
+                    assert_eq!(read_exactly(&conn, 20).await, pattern(20));
+                    let core = host().core().to_string();
+                    conn.write(&[core.into()]).await.unwrap();
+                });
+            }),
+        );
+        assert_eq!(read_exactly(&near, 1).await, b"1"[..]);
+        assert_eq!(near.read(&mut BytesMut::new()).await.unwrap(), 0, "its end comes through as well");
+    });
+}
+
+#[test]
 fn a_connection_accepted_on_one_core_is_served_by_another() {
     check(2, || async {
         if host().core() != 0 {

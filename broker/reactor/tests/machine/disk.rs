@@ -72,7 +72,9 @@ fn what_waits_is_counted() {
                 sleep_ms(1).await;
             }
             assert_eq!(host().load(), Load::default());
-            (0..3).for_each(|_| host().send(0, Box::new(|| {})));
+            for _ in 0..3 {
+                host().send(0, Box::new(|| {}));
+            }
             assert_eq!(host().load().mailbox, 3);
         };
         run(kind, 1, Arc::new(move || Box::pin(main()))).unwrap();
