@@ -50,7 +50,7 @@ pub(crate) fn main(args: &Args) -> Result<(), Failure> {
     workload.produce.rate = args.rate.or(workload.produce.rate);
     targets.iter().try_for_each(Target::check_installed)?;
     let session = args.options.grounds.session("compare")?;
-    let mut load = generator(args.options.threads, args.options.client);
+    let mut load = generator(&args.options);
     let comparison = run(&session, &targets, &limits, &workload, args.rounds, &mut load)?;
     let markdown = comparison.markdown();
     let written = fs::write(session.output.join("comparison.md"), &markdown);

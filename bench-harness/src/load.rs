@@ -40,6 +40,8 @@ pub(crate) struct Options {
     pub(crate) patience: Option<Duration>,
     /// For producers, and as many for consumers; half of the machine's cores if not said.
     pub(crate) threads: Option<usize>,
+    /// Producing threads look at the clock again instead of sleeping.
+    pub(crate) spin: bool,
     /// An HdrHistogram log of every second.
     pub(crate) hlog: Option<PathBuf>,
     /// As it was typed, for the result.

@@ -1,4 +1,4 @@
-//! `report`: result files as one page that needs nothing else, as Markdown, or as CSV.
+//! `report`: result files as one page that needs nothing else, as Markdown, as CSV, or as one picture.
 //!
 //! What may not be used is shown, marked, and kept out of medians and plots. Runs of different machines or workloads
 //! never share a plot.
@@ -24,13 +24,13 @@ use recovery::Recovery;
 use run::Run;
 use section::Machine;
 
-/// Turn result files into a page, Markdown, or CSV.
+/// Turn result files into a page, Markdown, CSV, or a picture.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Args {
     /// Result files of `run`, `compare` and `sweep`; a folder stands for the .json files in it.
     #[arg(required = true)]
     files: Vec<PathBuf>,
-    /// Where to write: .html, .md or .csv.
+    /// Where to write: .html, .md, .csv, or .svg for the first plot alone.
     #[arg(long, short)]
     output: PathBuf,
 }
@@ -70,16 +70,17 @@ impl Document {
     }
 }
 
-type Render = fn(&Report) -> String;
+type Render = fn(&Report) -> Option<String>;
 
 pub(crate) fn main(args: Args) -> Result<(), Failure> {
     let render: Render = match args.output.extension().and_then(|it| it.to_str()) {
-        Some("html") => html::page,
-        Some("md") => markdown::page,
-        Some("csv") => csv::table,
+        Some("html") => |report| Some(html::page(report)),
+        Some("md") => |report| Some(markdown::page(report)),
+        Some("csv") => |report| Some(csv::table(report)),
+        Some("svg") => html::picture,
         _ => {
             return Err(Failure::usage(format!(
-                "{}: ends in none of .html, .md, .csv",
+                "{}: ends in none of .html, .md, .csv, .svg",
                 args.output.display()
             )));
         }
@@ -97,7 +98,8 @@ pub(crate) fn main(args: Args) -> Result<(), Failure> {
     if report.machines.is_empty() {
         return Err(Failure::usage("none of the files is the result of a run"));
     }
-    fs::write(&args.output, render(&report))
+    let text = render(&report).ok_or_else(|| Failure::usage("nothing here makes a plot"))?;
+    fs::write(&args.output, text)
         .map_err(|error| Failure::failed(format!("{}: {error}", args.output.display())))
 }
 

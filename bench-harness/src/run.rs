@@ -36,6 +36,10 @@ pub(crate) struct Args {
     /// Threads for producers, and as many for consumers
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     threads: Option<u16>,
+    /// Do not sleep between records: each of the generator's producing threads takes a whole CPU, and is on time to some
+    /// microseconds. For machines with CPUs to spare
+    #[arg(long)]
+    spin: bool,
     /// Whose client to use: results must not depend on it
     #[arg(long, value_enum, default_value = "own")]
     client: Client,
@@ -69,6 +73,7 @@ pub(crate) fn main(args: Args) -> Result<(), Failure> {
         verify: args.verify,
         patience: args.patience.map(Duration::from_secs_f64),
         threads: args.threads.map(usize::from),
+        spin: args.spin,
         hlog: args.hlog,
         command: std::env::args().collect(),
         stop: stop.clone(),

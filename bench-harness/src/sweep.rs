@@ -59,7 +59,7 @@ pub(crate) fn main(args: &Args) -> Result<(), Failure> {
     }
     targets.iter().try_for_each(Target::check_installed)?;
     let session = args.options.grounds.session("sweep")?;
-    let mut load = generator(args.options.threads, args.options.client);
+    let mut load = generator(&args.options);
     let mut bad = Vec::new();
     let mut markdown = String::new();
     for target in &targets {

@@ -28,6 +28,10 @@ pub(crate) struct Options {
     /// Threads of the generator
     #[arg(long, value_name = "N")]
     pub(crate) threads: Option<usize>,
+    /// Do not sleep between records: each of the generator's producing threads takes a whole CPU, and is on time to some
+    /// microseconds. For machines with CPUs to spare
+    #[arg(long)]
+    pub(crate) spin: bool,
     /// Whose client to use: results must not depend on it
     #[arg(long, value_enum, default_value = "own")]
     pub(crate) client: Client,
@@ -42,14 +46,15 @@ pub(crate) type Loaded = Result<RunResult, String>;
 
 /// The generator of this program.
 pub(crate) fn generator(
-    threads: Option<usize>,
-    client: Client,
-) -> impl FnMut(&Workload, &TargetFacts, &Stop, &mut dyn Observer) -> Loaded {
+    options: &Options,
+) -> impl FnMut(&Workload, &TargetFacts, &Stop, &mut dyn Observer) -> Loaded + use<> {
+    let (threads, spin, client) = (options.threads, options.spin, options.client);
     move |workload, facts, stop, observer| {
         let options = load::Options {
             bootstrap: facts.bootstrap.clone(),
             target: facts.clone(),
             threads,
+            spin,
             client,
             command: std::env::args().collect(),
             stop: stop.clone(),

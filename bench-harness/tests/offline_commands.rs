@@ -64,7 +64,10 @@ fn a_report_of_nothing_is_refused() {
         &["report", &folder.at(""), "-o", &folder.at("r.html")],
         "none of the files is the result of a run",
     );
-    check(&["report", &folder.at("a.json"), "-o", &folder.at("r.pdf")], "ends in none of .html, .md, .csv");
+    check(
+        &["report", &folder.at("a.json"), "-o", &folder.at("r.pdf")],
+        "ends in none of .html, .md, .csv, .svg",
+    );
     check(&["report", &folder.at("c.json"), "-o", &folder.at("r.html")], "c.json: No such file");
     check(&["report", "-o", &folder.at("r.html")], "required");
     assert!(!folder.0.join("r.html").exists());

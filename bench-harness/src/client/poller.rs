@@ -18,6 +18,8 @@ const EVENTS: usize = 256;
 pub(crate) struct Poller {
     epoll: OwnedFd,
     events: Vec<Event>,
+    /// Less is not waited for, but looked at again.
+    spin_ns: i64,
 }
 
 /// What became of one socket.
@@ -33,7 +35,13 @@ impl Poller {
     pub(crate) fn new() -> io::Result<Self> {
         // The kernel lets timers of a thread be 50 µs late by default, to wake less often.
         rustix::thread::set_current_timer_slack(NonZeroU64::new(1))?;
-        Ok(Self { epoll: epoll::create(CreateFlags::CLOEXEC)?, events: Vec::with_capacity(EVENTS) })
+        let epoll = epoll::create(CreateFlags::CLOEXEC)?;
+        Ok(Self { epoll, events: Vec::with_capacity(EVENTS), spin_ns: SPIN_NS })
+    }
+
+    /// One that never sleeps.
+    pub(crate) fn spinning() -> io::Result<Self> {
+        Ok(Self { spin_ns: i64::MAX, ..Self::new()? })
     }
 
     pub(crate) fn add(&self, socket: impl AsFd, token: u64) -> io::Result<()> {
@@ -51,7 +59,7 @@ impl Poller {
         const NOW: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
         ready.clear();
         let left_ns = until_ns.saturating_sub(clock::now_ns());
-        if left_ns > SPIN_NS {
+        if left_ns > self.spin_ns {
             // epoll itself counts in milliseconds on older kernels; an epoll is a file that can be polled.
             let mut files = [PollFd::new(&self.epoll, PollFlags::IN)];
             match poll(&mut files, Some(&clock::timespec(left_ns))) {

@@ -34,6 +34,7 @@ pub(crate) struct Plan {
     pub(crate) codec: Codec,
     pub(crate) linger_ns: i64,
     pub(crate) sender_threads: u32,
+    pub(crate) spin: bool,
     pub(crate) reader_threads: u32,
     /// That consumers are members of, in turns; none if each reads everything.
     pub(crate) groups: Vec<Arc<Group>>,
@@ -55,6 +56,9 @@ impl Plan {
             if !cfg!(feature = "librdkafka") {
                 let why = "this program was built without librdkafka: cargo build --features librdkafka";
                 return Err(LoadError::Workload(why.to_owned()));
+            }
+            if options.spin {
+                return Err(LoadError::Workload("--spin: not with --client librdkafka".to_owned()));
             }
             if workload.consume.group.is_some() {
                 return Err(LoadError::Workload("consume.group: not with --client librdkafka".to_owned()));
@@ -79,6 +83,7 @@ impl Plan {
             codec,
             linger_ns: clock::from_seconds(workload.produce.linger_ms / 1e3),
             sender_threads: threads.min(workload.produce.producers),
+            spin: options.spin,
             reader_threads: match options.client {
                 Client::Own => threads.min(workload.consume.consumers),
                 // It has no way to wait for several.

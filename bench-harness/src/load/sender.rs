@@ -163,7 +163,7 @@ impl Sender {
             keys: source.keys,
             bodies: source.bodies,
             leaders: vec![None; slots as usize],
-            poller: Poller::new()?,
+            poller: if plan.spin { Poller::spinning()? } else { Poller::new()? },
             scout: Scout::send_out(&plan.bootstrap, plan.topics.clone()),
             is_asking_for_leaders: false,
             scratch: Writer::new(),

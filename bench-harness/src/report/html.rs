@@ -39,6 +39,15 @@ pub(super) fn page(report: &Report) -> String {
     out
 }
 
+/// The first plot alone, as SVG; None if what is reported makes none.
+pub(super) fn picture(report: &Report) -> Option<String> {
+    let machines = report.machines.iter();
+    let mut plots = machines.flat_map(|machine| {
+        machine.sections.iter().flat_map(|section| plots(section, &machine.targets, "plot"))
+    });
+    plots.next().map(|plot| plot.file(STYLE))
+}
+
 /// What a reader must know before any figure.
 pub(super) fn warnings(report: &Report) -> Vec<String> {
     let mut warnings = Vec::new();

@@ -59,6 +59,10 @@ const LEFT: f64 = 74.0;
 const RIGHT: f64 = 686.0;
 const TOP: f64 = 14.0;
 const BOTTOM: f64 = 310.0;
+/// In a picture of its own: over the plot, and under it for each row of names.
+const HEAD: f64 = 36.0;
+const NAME_ROW: f64 = 22.0;
+const NAMES_IN_A_ROW: usize = 3;
 /// More would hide the line.
 const MARKS_MAX: usize = 150;
 const COLOURS: usize = 6;
@@ -131,17 +135,53 @@ impl Plot {
             escaped(&self.title),
             escaped(&self.about)
         );
-        self.grid(&mut out);
-        for series in self.series.iter().filter(|it| it.kind != Kind::Main) {
-            self.one(series, &mut out);
-        }
-        for series in self.series.iter().filter(|it| it.kind == Kind::Main) {
-            self.one(series, &mut out);
-        }
+        self.draw(&mut out);
         out.push_str("</svg>\n");
         self.legend(&mut out);
         out.push_str("</figure>\n");
         out
+    }
+
+    /// The same as a picture of its own, title and legend in it, in the light or the dark that its viewer prefers.
+    pub(super) fn file(&self, style: &str) -> String {
+        let named: Vec<_> = self.series.iter().filter(|it| it.kind != Kind::Faint).collect();
+        let rows = named.len().div_ceil(NAMES_IN_A_ROW) as f64;
+        let height = HEAD + HEIGHT + rows * NAME_ROW;
+        let mut out = format!(
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 -{HEAD} {WIDTH} {height}\" width=\"{WIDTH}\" \
+             height=\"{height}\" role=\"img\" font-family=\"system-ui, sans-serif\">\n<title>{}</title><desc>{}</desc>\n\
+             <style>\n{style}</style>\n<rect class=\"paper\" y=\"-{HEAD}\" width=\"{WIDTH}\" height=\"{height}\" rx=\"6\"/>\n\
+             <text class=\"title\" x=\"{:.1}\" y=\"-10\" text-anchor=\"middle\">{}</text>\n",
+            escaped(&self.title),
+            escaped(&self.about),
+            WIDTH / 2.0,
+            escaped(&self.title)
+        );
+        self.draw(&mut out);
+        let step = (RIGHT - LEFT) / NAMES_IN_A_ROW as f64;
+        for (at, series) in named.into_iter().enumerate() {
+            let x = LEFT + step * (at % NAMES_IN_A_ROW) as f64;
+            let y = HEIGHT + NAME_ROW * (at / NAMES_IN_A_ROW) as f64;
+            let _ = writeln!(
+                out,
+                "<g class=\"{}\" transform=\"translate({x:.1} {y:.1})\">{}<text class=\"label\" x=\"34\" y=\"10.5\">{}</text></g>",
+                class_of(series),
+                sample(series),
+                escaped(&series.label)
+            );
+        }
+        out.push_str("</svg>\n");
+        out
+    }
+
+    fn draw(&self, out: &mut String) {
+        self.grid(out);
+        for series in self.series.iter().filter(|it| it.kind != Kind::Main) {
+            self.one(series, out);
+        }
+        for series in self.series.iter().filter(|it| it.kind == Kind::Main) {
+            self.one(series, out);
+        }
     }
 
     /// How many marks are drawn.
@@ -231,21 +271,11 @@ impl Plot {
     fn legend(&self, out: &mut String) {
         out.push_str("<ul class=\"legend\">\n");
         for series in self.series.iter().filter(|it| it.kind != Kind::Faint) {
-            let class = match series.kind {
-                Kind::Dotted => "dotted",
-                Kind::Guide => "guide",
-                Kind::Bad => "crosses",
-                _ => "main",
-            };
-            let line = if series.kind == Kind::Bad { "" } else { "<path class=\"ln\" d=\"M0 6H26\"/>" };
-            let mark = match series.kind {
-                Kind::Guide => String::new(),
-                _ => format!("<path class=\"sample\" d=\"M13 6{}\"/>", shape(series)),
-            };
             let _ = writeln!(
                 out,
-                "<li class=\"c{} {class}\"><svg viewBox=\"0 0 26 12\" aria-hidden=\"true\">{line}{mark}</svg>{}</li>",
-                series.colour % COLOURS,
+                "<li class=\"{}\"><svg viewBox=\"0 0 26 12\" aria-hidden=\"true\">{}</svg>{}</li>",
+                class_of(series),
+                sample(series),
                 escaped(&series.label)
             );
         }
@@ -258,6 +288,26 @@ impl Plot {
 
     fn y_of(&self, value: f64) -> f64 {
         BOTTOM - self.y.share(value).clamp(0.0, 1.0) * (BOTTOM - TOP)
+    }
+}
+
+/// Of what stands for a series in a legend.
+fn class_of(series: &Series) -> String {
+    let class = match series.kind {
+        Kind::Dotted => "dotted",
+        Kind::Guide => "guide",
+        Kind::Bad => "crosses",
+        _ => "main",
+    };
+    format!("c{} {class}", series.colour % COLOURS)
+}
+
+/// What stands for a series in a legend: 26 wide, 12 high.
+fn sample(series: &Series) -> String {
+    let line = if series.kind == Kind::Bad { "" } else { "<path class=\"ln\" d=\"M0 6H26\"/>" };
+    match series.kind {
+        Kind::Guide => line.to_owned(),
+        _ => format!("{line}<path class=\"sample\" d=\"M13 6{}\"/>", shape(series)),
     }
 }
 

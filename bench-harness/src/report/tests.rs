@@ -278,6 +278,30 @@ fn the_page_needs_nothing_else_and_takes_no_text_for_markup() {
 }
 
 #[test]
+fn a_picture_is_the_first_plot_with_its_names_and_needs_nothing_else() {
+    let mut results = rounds();
+    results[0].target.name = "<a>".into();
+    let report = report(results);
+    let picture = html::picture(&report).expect("rounds make plots");
+    assert!(picture.starts_with("<svg xmlns=\"http://www.w3.org/2000/svg\" "));
+    assert!(picture.contains("Latency to acknowledgement by percentile") && picture.contains("dark"));
+    for target in ["&lt;a&gt;", "b"] {
+        assert!(picture.contains(&format!(">{target}, fsync: every-ack</text>")), "{target}: {picture}");
+    }
+    let count = |what: &str| picture.matches(what).count();
+    assert_eq!(count("class=\"pt\""), plot_of(&report, "ack").marks());
+    for tag in ["svg", "g", "text", "title", "style"] {
+        assert_eq!(
+            count(&format!("<{tag}>")) + count(&format!("<{tag} ")),
+            count(&format!("</{tag}>")),
+            "{tag}"
+        );
+    }
+    assert_eq!(count("http") + count("url(") + count("NaN"), 1, "the name of SVG itself");
+    assert!(html::picture(&Report::default()).is_none());
+}
+
+#[test]
 fn csv_has_one_line_a_run_and_units_in_its_names() {
     let mut results = rounds();
     results[1].target.name = "b, \"c\"".into();
