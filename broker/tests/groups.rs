@@ -1,4 +1,4 @@
-//! Groups in the real process: what is left of them when their topics go, and how many one request may name.
+//! Groups in the real process: what is left of them when their topics go, how many one request may name, and the one without a name.
 #![allow(clippy::disallowed_methods, reason = "a test of processes needs processes, files, ports and time")]
 
 #[path = "start/started.rs"]
@@ -83,4 +83,16 @@ fn a_request_names_no_more_groups_than_can_be_asked() {
     let mut again = Wire::connect(broker.listening()[0]);
     let answer: DescribeGroupsResponse = again.ask(5, &named(1));
     assert_eq!(answer.groups.len(), 1);
+}
+
+#[test]
+fn a_consumer_group_has_a_name() {
+    let folder = Folder::new("groups-no-name");
+    let (_broker, mut wire) = start(&folder);
+    let entering = ConsumerGroupHeartbeatRequest { member_id: "m".to_owned(), ..Default::default() };
+    let answer: ConsumerGroupHeartbeatResponse = wire.ask(1, &entering);
+    assert_eq!((answer.error_code, answer.error_message.as_deref()), (42, Some("GroupId can't be empty.")));
+    let request = ConsumerGroupDescribeRequest { group_ids: vec![String::new()], ..Default::default() };
+    let answer: ConsumerGroupDescribeResponse = wire.ask(1, &request);
+    assert_eq!((answer.groups[0].error_code, &answer.groups[0].error_message), (24, &None));
 }

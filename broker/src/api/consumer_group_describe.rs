@@ -40,7 +40,7 @@ pub(crate) fn handle(
     Reply::Later(Box::pin(async move {
         let mut groups = Vec::with_capacity(asking.len());
         for (group_id, described) in asking {
-            let mut group = described.await.unwrap_or_else(|error| DescribedGroup {
+            let mut group = described.await.and_then(named).unwrap_or_else(|error| DescribedGroup {
                 group_id,
                 error_code: error.0,
                 ..DescribedGroup::default()
@@ -52,4 +52,9 @@ pub(crate) fn handle(
         }
         header.reply(&ConsumerGroupDescribeResponse { groups, ..ConsumerGroupDescribeResponse::default() })
     }))
+}
+
+/// Kafka: a group without a name is none of these, though it may have committed.
+fn named(group: DescribedGroup) -> Result<DescribedGroup, ErrorCode> {
+    if group.group_id.is_empty() { Err(ErrorCode::INVALID_GROUP_ID) } else { Ok(group) }
 }

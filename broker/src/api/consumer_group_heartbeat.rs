@@ -27,9 +27,6 @@ pub(crate) fn handle(
     caller: &Caller,
     request: Request<ConsumerGroupHeartbeatRequest>,
 ) -> Reply {
-    if request.body.group_id.is_empty() {
-        return request.header.reply(&refused(ErrorCode::INVALID_GROUP_ID));
-    }
     let (asker, group) = (Asker::of(caller, &request), request.body.group_id.clone());
     let asking = QUESTION.ask(shard, asker, &group, request.body);
     Reply::Later(Box::pin(async move { request.header.reply(&asking.await) }))

@@ -2,10 +2,12 @@
 """Asks two brokers the same and shows where their answers differ.
 
 usage: compare.py ORACLE_HOST:PORT BROKER_HOST:PORT [case pattern ...]      (run.sh starts both)
+       compare.py --settings [case pattern ...]      the settings that brokers are started with for these cases, a line for each run; the empty line is the ordinary run
 
-Cases are the functions of cases/*.py (those without a leading underscore); what may differ, and why, is differences.tsv. A row there that no run needs any more is a failure, too.
-Ends with `N passed, M failed`, a check being one request with its answer."""
+Cases are the functions of cases/*.py (those without a leading underscore). A file that says SETTINGS is for brokers that were started with these; the environment's SETTINGS says how these were.
+What may differ, and why, is differences.tsv. A row there that no run needs any more is a failure, too. Ends with `N passed, M failed`, a check being one request with its answer."""
 import collections
+import concurrent.futures
 import fnmatch
 import importlib
 import inspect
@@ -68,7 +70,7 @@ def differing(a, b, path=""):
             yield f"{path}.length", len(a), len(b)
         for at, (left, right) in enumerate(zip(a, b)):
             yield from differing(left, right, f"{path}.{at}")
-    elif a != b and not (a is None and b == "(a message)"):
+    elif a != b and not (a is None and isinstance(b, str) and path.endswith("Message")):
         # An explanation where Kafka gives none breaks no client.
         yield path, a, b
 
@@ -118,7 +120,16 @@ def compare(case, ours, theirs, allowed):
         yield label, asked, found, wanted, answer
 
 
+def run_both(function, brokers, prefix, at_once):
+    """What waits for minutes waits for both brokers at once."""
+    if not at_once:
+        return [run(function, broker, prefix) for broker in brokers]
+    with concurrent.futures.ThreadPoolExecutor() as threads:
+        return list(threads.map(lambda broker: run(function, broker, prefix), brokers))
+
+
 def cases(patterns):
+    """Name, function and settings of each."""
     for path in sorted(HERE.glob("cases/*.py")):
         module = importlib.import_module(f"cases.{path.stem}")
         public = [item for item in vars(module).values() if inspect.isfunction(item) and item.__module__ == module.__name__]
@@ -127,10 +138,13 @@ def cases(patterns):
                 continue
             name = f"{path.stem}/{function.__name__}"
             if not patterns or any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns):
-                yield name, function
+                yield name, function, getattr(module, "SETTINGS", "")
 
 
 def main():
+    if sys.argv[1] == "--settings":
+        print("\n".join(sorted({settings for _, _, settings in cases(sys.argv[2:])})))
+        return
     schemas = codec.load(os.environ.get("SCHEMAS", HERE.parents[2] / "protocol" / "schemas"))
     oracle, broker = Broker(sys.argv[1], schemas), Broker(sys.argv[2], schemas)
     patterns = sys.argv[3:]
@@ -141,9 +155,11 @@ def main():
     digest = collections.Counter()
     examples = {}
     stamp = format(int(time.time()) & 0xFFFFFF, "x")
-    for number, (name, function) in enumerate(cases(patterns)):
+    settings = os.environ.get("SETTINGS", "")
+    chosen = [(name, function) for name, function, needed in cases(patterns) if needed == settings]
+    for number, (name, function) in enumerate(chosen):
         prefix, started = f"o{stamp}-{number}-", time.monotonic()
-        theirs, ours = run(function, oracle, prefix), run(function, broker, prefix)
+        theirs, ours = run_both(function, (oracle, broker), prefix, bool(settings))
         good = bad = 0
         for label, asked, found, wanted, answer in compare(name, ours, theirs, allowed):
             good, bad = good + (not found), bad + bool(found)
@@ -156,7 +172,9 @@ def main():
         passed, failed = passed + good, failed + bad
         print(f"{'ok  ' if not bad else 'FAIL'} {name}: {good} of {good + bad} ({time.monotonic() - started:.1f} s)", flush=True)
     if not patterns:
-        for row in [row for row in allowed if not row.hits and not os.environ.get("DIFFERENCES")]:
+        elsewhere = [name for name, _, needed in cases([]) if needed != settings]
+        judged = [row for row in allowed if not any(fnmatch.fnmatchcase(name, row.case) for name in elsewhere)]
+        for row in [row for row in judged if not row.hits and not os.environ.get("DIFFERENCES")]:
             failed += 1
             print(f"FAIL differences.tsv: nothing differs any more here, take it out: {row.case} {row.step} {row.path}")
     for (api, path, left, right), count in digest.most_common(int(os.environ.get("DIGEST", "60"))):

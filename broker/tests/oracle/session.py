@@ -16,8 +16,10 @@ MADE_UP = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{
 TIMES = {"LogAppendTimeMs", "Timestamp", "base_timestamp", "max_timestamp"}
 # Broker configs that tell where a broker lives, or that the oracle's own properties set.
 OF_THIS_RUN = {"log.dir", "log.dirs", "metadata.log.dir", "listeners", "advertised.listeners", "listener.security.protocol.map", "process.roles", "node.id", "broker.id",
-               "controller.listener.names", "controller.quorum.bootstrap.servers", "group.initial.rebalance.delay.ms", "offsets.topic.replication.factor",
+               "controller.listener.names", "controller.quorum.bootstrap.servers", "group.initial.rebalance.delay.ms", "group.consumer.assignment.interval.ms", "offsets.topic.replication.factor",
                "transaction.state.log.replication.factor", "transaction.state.log.min.isr", "share.coordinator.state.topic.replication.factor", "share.coordinator.state.topic.min.isr"}
+# Sets of texts, which Kafka tells in no order.
+SETS = {"SubscribedTopicNames"}
 # Lists that mean the same in any order, and what orders them here.
 ORDERED_BY = ("GroupId", "MemberId", "TopicName", "Topic", "Name", "ResourceName", "TopicId", "ApiKey", "Partition", "PartitionIndex", "Index", "NodeId", "BrokerId")
 
@@ -29,6 +31,8 @@ class Session:
         self.broker, self.prefix, self.steps = broker, prefix, []
         self.names, self.symbols, self.open = {ZERO_ID: "(no id)"}, {}, []
         self.main = None
+        # Whether the words of messages are compared; ids in them have names.
+        self.words_count = False
 
     # What a case asks.
 
@@ -146,12 +150,12 @@ class Session:
         ready = lambda: self.quietly("FindCoordinator", 3, {"Key": group, "KeyType": 0})["ErrorCode"] == 0 and self.quietly("DescribeGroups", 0, {"Groups": [group]})["Groups"][0]["ErrorCode"] == 0
         self.until(ready)
 
-    def until(self, condition):
-        deadline = time.monotonic() + 15
+    def until(self, condition, patience=15, pause=0.02):
+        deadline = time.monotonic() + patience
         while not condition():
             if time.monotonic() > deadline:
                 raise RuntimeError("waited in vain")
-            time.sleep(0.02)
+            time.sleep(pause)
 
     def producer_id(self):
         return self.quietly("InitProducerId", 4, {"TransactionTimeoutMs": 60000})["ProducerId"]
@@ -172,6 +176,7 @@ class Session:
                 value = {**value, "Value": "(of this run)", "ConfigSource": 0, "Synonyms": []}
             return {name: self._plain(inner, ordered, name) for name, inner in value.items()}
         if isinstance(value, list):
+            value = sorted(value) if key in SETS else value
             out = [self._plain(inner, ordered, key) for inner in value]
             return out if ordered or not all(isinstance(inner, dict) for inner in out) else sorted(out, key=rank)
         if isinstance(value, bytes):
@@ -181,7 +186,7 @@ class Session:
         if key in TEXTS and value not in (None, ""):
             return "(some)"
         if key in MESSAGES and value not in (None, ""):
-            return "(a message)"
+            return self._named(value) if self.words_count else "(a message)"
         if key in NODES and value == self.broker.node_id:
             return "(this node)"
         if key == "TopicId":
@@ -195,6 +200,12 @@ class Session:
         if key in TIMES and abs(value - time.time() * 1000) < 3_600_000:
             return "(now)"
         return value
+
+    def _named(self, text):
+        for known in (self.names, *self.symbols.values()):
+            for value, name in known.items():
+                text = text.replace(str(value), name)
+        return text
 
 
 def rank(item):
