@@ -17,6 +17,7 @@ use crate::stop::Stop;
 use crate::workload::Workload;
 
 mod conduct;
+mod contact;
 mod group;
 #[cfg(feature = "librdkafka")]
 mod librdkafka;
@@ -25,7 +26,9 @@ mod plan;
 mod reader;
 mod sender;
 mod signals;
+mod source;
 mod tally;
+mod wire;
 
 /// How a load is put on a broker.
 #[derive(Clone, Debug, Default)]

@@ -7,21 +7,18 @@ use std::sync::Arc;
 use std::sync::mpsc;
 
 use protocol::primitives::Writer;
-use protocol::records::compression::Codec;
 
 use self::producer::Producer;
+use super::contact::Contact;
 use super::plan::Plan;
 use super::signals::Signals;
+use super::source::Source;
 use super::tally::{Counts, Measured, Side, Tally, Tick};
+use super::wire::place;
 use crate::accounts::{Numbers, Stream};
 use crate::client::batch::{BatchPool, Identity};
 use crate::client::poller::{Poller, Readiness};
-use crate::client::scout::{Errand, Scout};
 use crate::clock::{self, NS_PER_MS, NS_PER_S};
-use crate::keyspace::Keyspace;
-use crate::payload::Bodies;
-use crate::random::Random;
-use crate::schedule::{Part, Schedule};
 
 mod flow;
 mod lines;
@@ -31,12 +28,8 @@ pub(crate) mod producer;
 const COALESCE_NS: i64 = 40_000;
 /// However quiet it is, so often the thread looks up.
 const LOOK_UP_NS: i64 = 100 * NS_PER_MS;
-/// With a scout out there may be news at any time.
-const NEWS_NS: i64 = 2 * NS_PER_MS;
 /// What all batches of a thread may take; then records that are due wait as instants only.
 const BUFFER_BYTES_MAX: usize = 256 << 20;
-const STREAM_KEYS: u64 = 1 << 40;
-const STREAM_BODIES: u64 = 2 << 40;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
@@ -55,17 +48,12 @@ pub(crate) struct Sender {
     plan: Arc<Plan>,
     signals: Arc<Signals>,
     phase: Phase,
-    schedule: Option<Schedule>,
+    source: Source,
     producers: Vec<Producer>,
     /// Whose turn it is to be given a record.
     turn: usize,
-    keys: Keyspace,
-    bodies: Bodies,
-    /// By slot.
-    leaders: Vec<Option<i32>>,
+    contact: Contact,
     poller: Poller,
-    scout: Scout,
-    is_asking_for_leaders: bool,
     scratch: Writer,
     pool: BatchPool,
     /// Open batches and when they may wait no longer: producer and slot.
@@ -76,53 +64,16 @@ pub(crate) struct Sender {
     dirty: Vec<(u32, u32)>,
     /// Lines to open, and when.
     redials: VecDeque<(i64, u32, u32)>,
-    /// When to ask for leaders again.
-    ask_leaders_at_ns: i64,
     /// When to look for requests that nobody answers.
     look_for_silent_at_ns: i64,
-    /// Records that are due, for which there is no memory.
-    held: VecDeque<i64>,
     /// Records that were handed over and are not settled.
     outstanding: u64,
     refused: u64,
-    /// Due in time and never handed over.
-    unsent: u64,
     /// Records that went out once more.
     retried: u64,
-    /// Since when not every line is up.
-    down_since_ns: Option<i64>,
     tally: Tally,
     now_ns: i64,
     wall_ms: i64,
-}
-
-/// When a thread's records are due, and what they are made of; whatever client sends them.
-pub(crate) struct Source {
-    pub(crate) schedule: Option<Schedule>,
-    pub(crate) keys: Keyspace,
-    pub(crate) bodies: Bodies,
-}
-
-impl Source {
-    /// For a thread that has so many of the producers.
-    pub(crate) fn new(plan: &Plan, index: u32, producers: usize) -> Self {
-        let workload = &plan.workload;
-        let produce = &workload.produce;
-        let share = producers as f64 / f64::from(produce.producers);
-        let part = Part {
-            rate: produce.rate.unwrap_or(0.0) * share,
-            index: index.into(),
-            parts: plan.sender_threads.into(),
-        };
-        let random = |stream: u64| Random::stream(workload.seed, stream + u64::from(index));
-        let is_fresh = plan.codec != Codec::None;
-        let randomness = workload.records.randomness;
-        Self {
-            schedule: Schedule::new(produce.arrivals, part, produce.burst, workload.seed),
-            keys: Keyspace::new(&workload.records.keys, random(STREAM_KEYS)),
-            bodies: Bodies::new(plan.value_bytes(), randomness, is_fresh, random(STREAM_BODIES)),
-        }
-    }
 }
 
 /// What a thread has to say in the end.
@@ -153,33 +104,24 @@ impl Sender {
             .filter(|id| id % plan.sender_threads == index)
             .map(|id| Producer::new(id, identity(id), slots))
             .collect();
-        let source = Source::new(&plan, index, producers.len());
         let left = plan.backlog_of(index);
         Ok(Self {
             phase: Phase::Backlog { left },
-            schedule: source.schedule,
+            source: Source::new(&plan, index, producers.len()),
             producers,
             turn: 0,
-            keys: source.keys,
-            bodies: source.bodies,
-            leaders: vec![None; slots as usize],
+            contact: Contact::new(&plan, &signals),
             poller: if plan.spin { Poller::spinning()? } else { Poller::new()? },
-            scout: Scout::send_out(&plan.bootstrap, plan.topics.clone()),
-            is_asking_for_leaders: false,
             scratch: Writer::new(),
             pool: BatchPool::default(),
             lingering: VecDeque::new(),
             paused: VecDeque::new(),
             dirty: Vec::new(),
             redials: VecDeque::new(),
-            ask_leaders_at_ns: 0,
             look_for_silent_at_ns: 0,
-            held: VecDeque::new(),
             outstanding: 0,
             refused: 0,
-            unsent: 0,
             retried: 0,
-            down_since_ns: None,
             tally: Tally::new(index as usize, Side::Sender, Arc::clone(&signals), Some(ticks)),
             now_ns: clock::now_ns(),
             wall_ms: clock::wall_ms(),
@@ -214,7 +156,7 @@ impl Sender {
 
     fn attend(&mut self, ready: &[Readiness]) {
         for readiness in ready {
-            let (at, line) = ((readiness.token >> 32) as usize, readiness.token as u32 as usize);
+            let (at, line) = place(readiness.token);
             if readiness.can_write {
                 self.flush(at, line);
             }
@@ -238,16 +180,14 @@ impl Sender {
             }
             Phase::Ready => {
                 let Some(times) = self.signals.times() else { return };
-                if let Some(schedule) = &mut self.schedule {
-                    schedule.begin(times.begin_ns);
-                }
+                self.source.begin(times.begin_ns);
                 self.phase = Phase::Running;
                 self.go_on();
             }
             Phase::Running => {
                 self.admit();
                 if self.now_ns >= self.signals.until_ns() {
-                    self.give_up_schedule();
+                    self.source.give_up_schedule(self.signals.until_ns(), self.now_ns, &mut self.tally);
                     self.phase = Phase::Ending;
                     self.ready_everything();
                 }
@@ -257,7 +197,7 @@ impl Sender {
     }
 
     fn is_over(&self) -> bool {
-        if self.phase == Phase::Ending && self.outstanding == 0 && self.held.is_empty() {
+        if self.phase == Phase::Ending && self.outstanding == 0 && self.source.held.is_empty() {
             return true;
         }
         // Also while the start is still waited for: a run may be given up before it began.
@@ -268,11 +208,9 @@ impl Sender {
         if !self.dirty.is_empty() {
             return self.now_ns;
         }
-        let mut wake_ns = (self.now_ns + LOOK_UP_NS).min(self.tally.turns_at_ns());
-        if self.scout.out > 0 {
-            wake_ns = wake_ns.min(self.now_ns + NEWS_NS);
-        }
-        match (self.phase, &self.schedule) {
+        let look_up_ns = (self.now_ns + LOOK_UP_NS).min(self.contact.next_look_ns(self.now_ns));
+        let mut wake_ns = look_up_ns.min(self.tally.turns_at_ns());
+        match (self.phase, &self.source.schedule) {
             (Phase::Ready, _) => wake_ns = wake_ns.min(self.now_ns + NS_PER_MS),
             (Phase::Running, Some(schedule)) => {
                 if schedule.next_ns() <= self.now_ns {
@@ -294,46 +232,28 @@ impl Sender {
     }
 
     fn take_news(&mut self) {
-        if self.now_ns >= self.ask_leaders_at_ns {
-            self.ask_leaders_at_ns = i64::MAX;
-            if !self.is_asking_for_leaders {
-                self.is_asking_for_leaders = true;
-                self.scout.ask(Errand::Leaders);
-            }
-        }
-        while let Some(news) = self.scout.news() {
-            self.hear(news);
+        self.contact.ask_if_due(self.now_ns);
+        while let Some(tidings) = self.contact.tidings(self.now_ns) {
+            self.hear(tidings);
         }
         if self.now_ns >= self.look_for_silent_at_ns {
             self.look_for_silent_at_ns = self.now_ns + NS_PER_S;
             self.look_for_silent();
-            self.judge_patience();
-        }
-    }
-
-    fn judge_patience(&mut self) {
-        if self.is_connected() {
-            self.down_since_ns = None;
-            return;
-        }
-        let since_ns = *self.down_since_ns.get_or_insert(self.now_ns);
-        let patience = self.plan.patience;
-        if self.now_ns - since_ns > patience.as_nanos() as i64 {
-            let bootstrap = &self.plan.bootstrap;
-            self.signals.fail(|| format!("no answer from {bootstrap} for {} s", patience.as_secs()));
+            let is_connected = self.is_connected();
+            self.contact.judge_patience(is_connected, self.now_ns);
         }
     }
 
     fn is_connected(&self) -> bool {
         let lines = || self.producers.iter().flat_map(|producer| &producer.lines);
-        self.leaders.iter().all(Option::is_some)
+        self.contact.knows_all_leaders()
             && self.producers.iter().all(|producer| !producer.lines.is_empty())
-            && lines().all(|line| line.is_up() || !line.is_needed)
+            && lines().all(|line| line.wire.is_up() || !line.is_needed)
     }
 
     fn report(mut self) -> SenderReport {
         self.tally.finish();
-        let unanswered = self.outstanding + self.held.len() as u64;
+        let unanswered = self.outstanding + self.source.held.len() as u64;
         let mut acknowledged = Vec::new();
         for producer in self.producers {
             for (slot, queue) in producer.queues.into_iter().enumerate() {
@@ -348,7 +268,7 @@ impl Sender {
             totals: self.tally.totals,
             measured: self.tally.measured,
             refused: self.refused,
-            unsent: self.unsent,
+            unsent: self.source.unsent,
             retried: self.retried,
             unanswered,
         }

@@ -1,6 +1,5 @@
 //! A thread that hands records to librdkafka's producers.
 
-use std::collections::VecDeque;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, channel};
@@ -16,13 +15,14 @@ use super::producer_config;
 use crate::accounts::{Numbers, Stream};
 use crate::client::batch::Identity;
 use crate::clock::{self, NS_PER_MS};
-use crate::keyspace::{KEY_BYTES, Keyspace};
+use crate::keyspace::KEY_BYTES;
 use crate::load::plan::Plan;
+use crate::load::sender::SenderReport;
 use crate::load::sender::producer::Producer;
-use crate::load::sender::{self, SenderReport};
 use crate::load::signals::Signals;
+use crate::load::source::Source;
 use crate::load::tally::{Side, Tally, Tick};
-use crate::payload::{Bodies, Stamp};
+use crate::payload::Stamp;
 use crate::schedule::Schedule;
 use crate::workload::Arrivals;
 
@@ -37,18 +37,13 @@ const UNDER_WAY_BYTES_MAX: usize = 256 << 20;
 pub(in crate::load) struct Sender {
     plan: Arc<Plan>,
     signals: Arc<Signals>,
-    schedule: Option<Schedule>,
+    source: Source,
     hands: Vec<Hand>,
     turn: usize,
-    keys: Keyspace,
-    bodies: Bodies,
     value: Vec<u8>,
     settled: Receiver<Settled>,
-    /// Records that are due, for which there is no memory.
-    held: VecDeque<i64>,
     outstanding: u64,
     refused: u64,
-    unsent: u64,
     tally: Tally,
     now_ns: i64,
 }
@@ -122,19 +117,14 @@ impl Sender {
             })
         });
         let hands: Vec<Hand> = hands.collect::<std::io::Result<_>>()?;
-        let source = sender::Source::new(&plan, index, hands.len());
         Ok(Self {
-            schedule: source.schedule,
-            keys: source.keys,
-            bodies: source.bodies,
+            source: Source::new(&plan, index, hands.len()),
             hands,
             turn: 0,
             value: Vec::new(),
             settled,
-            held: VecDeque::new(),
             outstanding: 0,
             refused: 0,
-            unsent: 0,
             tally: Tally::new(index as usize, Side::Sender, Arc::clone(&signals), Some(ticks)),
             now_ns: clock::now_ns(),
             plan,
@@ -149,9 +139,7 @@ impl Sender {
             self.rest(LOOK_UP_NS);
         }
         if let Some(times) = self.signals.times() {
-            if let Some(schedule) = &mut self.schedule {
-                schedule.begin(times.begin_ns);
-            }
+            self.source.begin(times.begin_ns);
             while !self.is_over() && clock::now_ns() < times.begin_ns {
                 self.rest(LOOK_UP_NS);
             }
@@ -159,9 +147,9 @@ impl Sender {
                 self.admit();
                 self.rest(self.next_due_ns() - clock::now_ns());
             }
-            self.give_up_schedule();
+            self.source.give_up_schedule(self.signals.until_ns(), self.now_ns, &mut self.tally);
         }
-        while self.outstanding + self.held.len() as u64 > 0 && !self.is_over() {
+        while self.outstanding + self.source.held.len() as u64 > 0 && !self.is_over() {
             self.release_held();
             self.rest(LOOK_UP_NS);
         }
@@ -188,7 +176,7 @@ impl Sender {
     }
 
     fn next_due_ns(&self) -> i64 {
-        let due_ns = self.schedule.as_ref().map_or(i64::MAX, Schedule::next_ns);
+        let due_ns = self.source.schedule.as_ref().map_or(i64::MAX, Schedule::next_ns);
         due_ns.min(self.signals.until_ns())
     }
 
@@ -232,18 +220,17 @@ impl Sender {
         self.release_held();
         let until_ns = self.signals.until_ns();
         loop {
-            let Some(schedule) = &mut self.schedule else { return };
-            let (due_ns, now_ns) = (schedule.next_ns(), clock::now_ns());
+            let now_ns = clock::now_ns();
             // Whatever is due, what was settled has to be counted.
-            if due_ns > now_ns || due_ns >= until_ns || now_ns - self.now_ns > NS_PER_MS {
+            if now_ns - self.now_ns > NS_PER_MS {
                 return;
             }
-            schedule.advance();
+            let Some(due_ns) = self.source.take_due(now_ns, until_ns) else { return };
             self.tally.sent(due_ns, now_ns);
-            if self.held.is_empty() && self.has_memory() {
+            if self.source.held.is_empty() && self.has_memory() {
                 self.hand_over_to_next(due_ns);
             } else {
-                self.held.push_back(due_ns);
+                self.source.held.push_back(due_ns);
             }
         }
     }
@@ -254,20 +241,9 @@ impl Sender {
 
     fn release_held(&mut self) {
         while self.has_memory()
-            && let Some(due_ns) = self.held.pop_front()
+            && let Some(due_ns) = self.source.held.pop_front()
         {
             self.hand_over_to_next(due_ns);
-        }
-    }
-
-    /// What was due in time and not handed over in time is this thread's own fault.
-    fn give_up_schedule(&mut self) {
-        let until_ns = self.signals.until_ns();
-        let Some(schedule) = &mut self.schedule else { return };
-        while schedule.next_ns() < until_ns {
-            self.tally.sent(schedule.next_ns(), self.now_ns);
-            self.unsent += 1;
-            schedule.advance();
         }
     }
 
@@ -278,12 +254,12 @@ impl Sender {
     }
 
     fn hand_over(&mut self, at: usize, intended_ns: i64) {
-        let key: Option<[u8; KEY_BYTES]> = self.keys.next();
+        let key: Option<[u8; KEY_BYTES]> = self.source.keys.next();
         let hand = &mut self.hands[at];
         let slot = hand.picker.pick(&self.plan.topics, key.as_ref());
         let sequence = hand.next_sequences[slot as usize];
         let stamp = Stamp { run: self.plan.run, producer: hand.picker.id, slot, sequence, intended_ns };
-        let body = self.bodies.next();
+        let body = self.source.bodies.next();
         self.value.clear();
         self.value.extend_from_slice(&stamp.head(body));
         self.value.extend_from_slice(body.bytes);
@@ -331,7 +307,7 @@ impl Sender {
 
     fn report(mut self) -> SenderReport {
         self.tally.finish();
-        let unanswered = self.outstanding + self.held.len() as u64;
+        let unanswered = self.outstanding + self.source.held.len() as u64;
         let of_hand = |hand: Hand| {
             let producer = hand.picker.id;
             let acked = hand.acked.into_iter().enumerate().filter(|(_, numbers)| !numbers.is_empty());
@@ -342,7 +318,7 @@ impl Sender {
             totals: self.tally.totals,
             measured: self.tally.measured,
             refused: self.refused,
-            unsent: self.unsent,
+            unsent: self.source.unsent,
             // It sends again without a word.
             retried: 0,
             unanswered,

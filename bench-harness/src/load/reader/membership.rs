@@ -7,14 +7,16 @@ use std::sync::Arc;
 use protocol::api_key::ApiKey;
 use protocol::error_code::ErrorCode;
 
-use super::{GROUP_LINE, PAUSE_NS, Reader, token};
+use super::{GROUP_LINE, Reader};
 use crate::client::dialogue::{Dialogue, Question};
 use crate::client::error::ClientError;
 use crate::client::group::{self, Ask, Heard, Member, Protocol};
 use crate::client::link::Link;
 use crate::client::scout::{Call, Errand};
 use crate::clock::{NS_PER_MS, NS_PER_S};
+use crate::load::contact::PAUSE_NS;
 use crate::load::group::Group;
+use crate::load::wire::token;
 
 /// Until the load begins, so that nobody waits for those who join later.
 const HURRY_NS: i64 = 100 * NS_PER_MS;
@@ -119,7 +121,7 @@ impl Reader {
                 Tie::Down => {
                     it.tie = Tie::Dialing;
                     let group = it.group.terms.group.clone();
-                    self.scout.ask(Errand::Coordinate { ticket: token(at, GROUP_LINE), group });
+                    self.contact.scout.ask(Errand::Coordinate { ticket: token(at, GROUP_LINE), group });
                 }
             }
         }

@@ -42,17 +42,12 @@ impl Sender {
         let mut now_ns = self.now_ns;
         let mut left = per_look;
         loop {
-            let Some(schedule) = &mut self.schedule else { return };
-            let due_ns = schedule.next_ns();
-            if due_ns > now_ns || due_ns >= until_ns {
-                return;
-            }
-            schedule.advance();
+            let Some(due_ns) = self.source.take_due(now_ns, until_ns) else { return };
             self.tally.sent(due_ns, now_ns);
-            if self.held.is_empty() && self.has_memory() {
+            if self.source.held.is_empty() && self.has_memory() {
                 self.hand_over_to_next(due_ns);
             } else {
-                self.held.push_back(due_ns);
+                self.source.held.push_back(due_ns);
             }
             left -= 1;
             if left == 0 {
@@ -66,24 +61,14 @@ impl Sender {
         }
     }
 
-    /// What was due in time and not handed over in time was not sent, and that is this thread's own fault.
-    pub(super) fn give_up_schedule(&mut self) {
-        let until_ns = self.signals.until_ns();
-        let Some(schedule) = &mut self.schedule else { return };
-        while schedule.next_ns() < until_ns {
-            self.tally.sent(schedule.next_ns(), self.now_ns);
-            self.unsent += 1;
-            schedule.advance();
-        }
-    }
-
     fn has_memory(&self) -> bool {
         self.pool.used_bytes < super::BUFFER_BYTES_MAX
     }
 
     pub(super) fn release_held(&mut self) {
-        while !self.held.is_empty() && self.has_memory() {
-            let due_ns = self.held.pop_front().expect("not empty");
+        while self.has_memory()
+            && let Some(due_ns) = self.source.held.pop_front()
+        {
             self.hand_over_to_next(due_ns);
         }
     }
@@ -121,7 +106,7 @@ impl Sender {
     }
 
     pub(super) fn hand_over(&mut self, at: usize, intended_ns: i64) {
-        let key = self.keys.next();
+        let key = self.source.keys.next();
         let slot = self.producers[at].pick(&self.plan.topics, key.as_ref());
         self.put(at, slot, key.as_ref().map(|key| &key[..]), intended_ns);
     }
@@ -147,7 +132,7 @@ impl Sender {
         let (sequence, now_ns, wall_ms) = (queue.next_sequence, self.now_ns, self.wall_ms);
         let open = queue.open.get_or_insert_with(|| self.pool.open(sequence, now_ns, wall_ms));
         let stamp = Stamp { run: self.plan.run, producer: id, slot, sequence, intended_ns };
-        open.push(&stamp, key, self.bodies.next(), self.wall_ms);
+        open.push(&stamp, key, self.source.bodies.next(), self.wall_ms);
         queue.next_sequence += 1;
         self.outstanding += 1;
         self.pool.used_bytes += record_bytes;
@@ -185,7 +170,7 @@ impl Sender {
         let in_flight = self.plan.workload.produce.in_flight as usize;
         let producer = &self.producers[at];
         !producer.is_broken
-            && self.leaders.iter().all(Option::is_some)
+            && self.contact.knows_all_leaders()
             && producer.lines.iter().any(|line| line.takes_more(in_flight))
     }
 

@@ -6,14 +6,15 @@ use protocol::api_key::ApiKey;
 use protocol::error_code::ErrorCode;
 use protocol::primitives::Reader;
 
-use super::producer::{Line, Request, State};
+use super::producer::{Line, Request};
 use super::{Phase, Sender};
 use crate::client::batch::Batch;
 use crate::client::error::ClientError;
-use crate::client::link::Link;
 use crate::client::produce::{self, Form, Parcel};
-use crate::client::scout::{Call, Errand, News};
-use crate::clock::{NS_PER_MS, NS_PER_S};
+use crate::client::scout::Call;
+use crate::clock::NS_PER_S;
+use crate::load::contact::{PAUSE_NS, Tidings};
+use crate::load::wire::{place, token};
 
 /// A request that was answered, and what was said about each of its parcels.
 type Settled = (Request, Vec<Option<ErrorCode>>);
@@ -22,12 +23,11 @@ type Settled = (Request, Vec<Option<ErrorCode>>);
 const REQUEST_BYTES_MAX: usize = 1 << 20;
 const REQUEST_PARCELS_MAX: usize = 500;
 const REQUEST_TIMEOUT_MS: i32 = 30_000;
-const PAUSE_NS: i64 = 100 * NS_PER_MS;
 
 impl Sender {
     /// Which of a producer's lines leads to a slot.
     pub(super) fn line_of(&self, at: usize, slot: u32) -> Option<usize> {
-        self.producers[at].line_to(self.leaders[slot as usize]?)
+        self.producers[at].line_to(self.contact.leaders[slot as usize]?)
     }
 
     /// Enlists a queue that has something to send.
@@ -73,10 +73,10 @@ impl Sender {
                 return;
             }
             let it = &mut self.producers[at].lines[line];
-            let State::Up(link) = &mut it.state else { unreachable!("only a line that is up takes more") };
             it.correlation_id = it.correlation_id.wrapping_add(1);
-            let form = Form { version: it.version, acks, timeout_ms: REQUEST_TIMEOUT_MS };
+            let form = Form { version: it.wire.version, acks, timeout_ms: REQUEST_TIMEOUT_MS };
             let correlation_id = it.correlation_id;
+            let link = it.wire.link().expect("only a line that is up takes more");
             let sent =
                 produce::send(link, &mut self.scratch, form, correlation_id, &self.plan.topics, &parcels);
             let request = Request { correlation_id, sent_ns: self.now_ns, parcels };
@@ -135,32 +135,23 @@ impl Sender {
         parcels
     }
 
-    /// Waits for room where the kernel took less than everything.
     fn watch_writes(&mut self, at: usize, line: usize) {
-        let it = &mut self.producers[at].lines[line];
-        let State::Up(link) = &it.state else { return };
-        let watch = link.has_output();
-        if watch != it.watches_writes {
-            it.watches_writes = watch;
-            if self.poller.watch_writes(link, token(at, line), watch).is_err() {
-                self.lose(at, line);
-            }
+        let wire = &mut self.producers[at].lines[line].wire;
+        if wire.watch_writes(&self.poller, token(at, line)).is_err() {
+            self.lose(at, line);
         }
     }
 
     pub(super) fn flush(&mut self, at: usize, line: usize) {
-        let State::Up(link) = &mut self.producers[at].lines[line].state else { return };
-        match link.flush() {
-            Ok(()) => {
-                self.watch_writes(at, line);
-                self.make_dirty(at, line);
-            }
+        let wire = &mut self.producers[at].lines[line].wire;
+        match wire.flush(&self.poller, token(at, line)) {
+            Ok(()) => self.make_dirty(at, line),
             Err(_) => self.lose(at, line),
         }
     }
 
     pub(super) fn receive(&mut self, at: usize, line: usize) {
-        let State::Up(link) = &mut self.producers[at].lines[line].state else { return };
+        let Some(link) = self.producers[at].lines[line].wire.link() else { return };
         if link.fill().is_err() {
             return self.lose(at, line);
         }
@@ -179,13 +170,12 @@ impl Sender {
 
     /// The request that was answered, and the answer for each of its parcels.
     fn next_answer(&mut self, at: usize, line: usize) -> Result<Option<Settled>, String> {
-        let Line { state: State::Up(link), waiting, version, .. } = &mut self.producers[at].lines[line]
-        else {
-            return Ok(None);
-        };
+        let Line { wire, waiting, .. } = &mut self.producers[at].lines[line];
+        let version = wire.version;
+        let Some(link) = wire.link() else { return Ok(None) };
         let Some(frame) = link.next_frame().map_err(|error| error.to_string())? else { return Ok(None) };
         let mut r = Reader::new(link.bytes(frame));
-        let correlation_id = produce::correlation(&mut r, *version).map_err(|error| error.to_string())?;
+        let correlation_id = produce::correlation(&mut r, version).map_err(|error| error.to_string())?;
         if waiting.front().is_none_or(|request| request.correlation_id != correlation_id) {
             return Err(format!("it answers request {correlation_id}, which is not the next"));
         }
@@ -193,7 +183,7 @@ impl Sender {
         let mut verdicts = vec![None; parcels.len()];
         let mut next = 0;
         let topics = &self.plan.topics;
-        produce::answers(&mut r, *version, |answer| {
+        produce::answers(&mut r, version, |answer| {
             let is_it = |parcel: &Parcel| {
                 topics.partition(parcel.slot) == answer.partition
                     && topics.name(parcel.slot).as_bytes() == answer.topic
@@ -288,15 +278,14 @@ impl Sender {
         if pauses {
             queue.resumes_ns = resumes_ns;
             self.paused.push_back((resumes_ns, at as u32, slot));
-            self.ask_leaders_at_ns = self.ask_leaders_at_ns.min(self.now_ns);
+            self.contact.doubt_leaders(self.now_ns);
         }
     }
 
     /// A connection is gone, and with it all that was not answered.
     pub(super) fn lose(&mut self, at: usize, line: usize) {
         let it = &mut self.producers[at].lines[line];
-        it.state = State::Down;
-        it.watches_writes = false;
+        it.wire.hang_up();
         let slots = mem::take(&mut it.ready);
         let waiting = mem::take(&mut it.waiting);
         for slot in slots {
@@ -306,51 +295,28 @@ impl Sender {
             self.retry(at, parcel, false);
         }
         self.redials.push_back((self.now_ns + PAUSE_NS, at as u32, line as u32));
-        self.ask_leaders_at_ns = self.ask_leaders_at_ns.min(self.now_ns);
-        self.down_since_ns.get_or_insert(self.now_ns);
+        self.contact.lost(self.now_ns);
     }
 
     pub(super) fn dial(&mut self, at: usize, line: usize) {
         let it = &mut self.producers[at].lines[line];
-        if matches!(it.state, State::Down) && it.is_needed {
-            it.state = State::Dialing;
-            self.scout.ask(Errand::Dial { ticket: token(at, line), node: it.node });
+        if it.is_needed {
+            self.contact.dial(&mut it.wire, token(at, line), it.node);
         }
     }
 
-    pub(super) fn hear(&mut self, news: News) {
-        match news {
-            News::Leaders(leaders) => {
-                self.is_asking_for_leaders = false;
-                if leaders.iter().any(Option::is_none) {
-                    self.ask_leaders_at_ns = self.now_ns + PAUSE_NS;
-                }
-                if leaders != self.leaders {
-                    self.follow(leaders);
-                }
-            }
-            News::NoLeaders(error) => {
-                self.is_asking_for_leaders = false;
-                self.ask_leaders_at_ns = self.now_ns + PAUSE_NS;
-                if !error.is_retriable() {
-                    self.signals.fail(|| error.to_string());
-                }
-            }
-            News::Dialed { ticket, call } => {
-                let (at, line) = ((ticket >> 32) as usize, ticket as u32 as usize);
-                if self.connect(at, line, call).is_err() {
-                    self.producers[at].lines[line].state = State::Down;
-                    self.redials.push_back((self.now_ns + PAUSE_NS, at as u32, line as u32));
-                }
-            }
-            News::Bounds { .. } => {}
+    pub(super) fn hear(&mut self, tidings: Tidings) {
+        match tidings {
+            Tidings::Moved => self.follow_leaders(),
+            Tidings::Dialed { ticket, call } => self.connect(ticket, call),
+            // Only readers ask for them.
+            Tidings::Bounds { .. } => {}
         }
     }
 
     /// Partitions have other leaders.
-    fn follow(&mut self, leaders: Vec<Option<i32>>) {
-        self.leaders = leaders;
-        let mut nodes: Vec<i32> = self.leaders.iter().copied().flatten().collect();
+    fn follow_leaders(&mut self) {
+        let mut nodes: Vec<i32> = self.contact.leaders.iter().copied().flatten().collect();
         nodes.sort_unstable();
         nodes.dedup();
         for at in 0..self.producers.len() {
@@ -358,7 +324,7 @@ impl Sender {
             for (place, line) in producer.lines.iter_mut().enumerate() {
                 line.ready.clear();
                 let is_needed = nodes.binary_search(&line.node).is_ok();
-                if is_needed && !line.is_needed && matches!(line.state, State::Down) {
+                if is_needed && !line.is_needed && line.wire.is_down() {
                     self.redials.push_back((self.now_ns, at as u32, place as u32));
                 }
                 line.is_needed = is_needed;
@@ -379,30 +345,20 @@ impl Sender {
         self.wake_those_due();
     }
 
-    fn connect(&mut self, at: usize, line: usize, call: Result<Call, ClientError>) -> std::io::Result<()> {
-        let call = call.map_err(|error| {
-            if !error.is_retriable() {
-                self.signals.fail(|| error.to_string());
-            }
-            std::io::Error::other(error.to_string())
-        })?;
-        let Some(version) = call.served.version(ApiKey::Produce, produce::VERSION_MAX) else {
-            self.signals.fail(|| "the broker serves no version of Produce that is known here".to_owned());
-            return Err(std::io::ErrorKind::Unsupported.into());
-        };
-        let link = Link::new(call.stream)?;
-        self.poller.add(&link, token(at, line))?;
+    fn connect(&mut self, ticket: u64, call: Result<Call, ClientError>) {
+        let (at, line) = place(ticket);
         let it = &mut self.producers[at].lines[line];
-        (it.state, it.version) = (State::Up(link), version);
-        // Ten thousand connections take their time: patience is for a broker that takes none of them.
-        self.down_since_ns = None;
+        let produce = (ApiKey::Produce, produce::VERSION_MAX);
+        if self.contact.connect(&mut it.wire, call, produce, &self.poller, ticket).is_err() {
+            self.redials.push_back((self.now_ns + PAUSE_NS, at as u32, line as u32));
+            return;
+        }
         let node = it.node;
         for slot in 0..self.plan.topics.slots() {
-            if self.leaders[slot as usize] == Some(node) {
+            if self.contact.leaders[slot as usize] == Some(node) {
                 self.make_ready(at, slot);
             }
         }
-        Ok(())
     }
 
     /// Hangs up where a request is not answered.
@@ -417,9 +373,4 @@ impl Sender {
             }
         }
     }
-}
-
-/// Names a line to the kernel and to the scout.
-fn token(at: usize, line: usize) -> u64 {
-    (at as u64) << 32 | line as u64
 }

@@ -8,9 +8,9 @@ use protocol::records::batch::sequence_after;
 use crate::accounts::Numbers;
 use crate::client::admin::TopicSet;
 use crate::client::batch::{Batch, Identity};
-use crate::client::link::Link;
 use crate::client::produce::Parcel;
 use crate::keyspace::KEY_BYTES;
+use crate::load::wire::Wire;
 
 #[derive(Debug)]
 pub(crate) struct Producer {
@@ -103,25 +103,16 @@ impl Queue {
 #[derive(Debug)]
 pub(super) struct Line {
     pub(super) node: i32,
-    pub(super) state: State,
+    pub(super) wire: Wire,
     /// Its broker leads something.
     pub(super) is_needed: bool,
-    pub(super) version: i16,
     /// Sent and not answered, in order.
     pub(super) waiting: VecDeque<Request>,
     /// Slots with something to send.
     pub(super) ready: VecDeque<u32>,
     /// It stands in the thread's list of lines to look at.
     pub(super) is_dirty: bool,
-    pub(super) watches_writes: bool,
     pub(super) correlation_id: i32,
-}
-
-#[derive(Debug)]
-pub(super) enum State {
-    Down,
-    Dialing,
-    Up(Link),
 }
 
 #[derive(Debug)]
@@ -135,22 +126,16 @@ impl Line {
     pub(super) fn new(node: i32) -> Self {
         Self {
             node,
-            state: State::Down,
+            wire: Wire::default(),
             is_needed: true,
-            version: 0,
             waiting: VecDeque::new(),
             ready: VecDeque::new(),
             is_dirty: false,
-            watches_writes: false,
             correlation_id: 0,
         }
     }
 
-    pub(super) fn is_up(&self) -> bool {
-        matches!(self.state, State::Up(_))
-    }
-
     pub(super) fn takes_more(&self, in_flight: usize) -> bool {
-        self.waiting.len() < in_flight && matches!(&self.state, State::Up(link) if !link.has_output())
+        self.waiting.len() < in_flight && self.wire.has_room()
     }
 }
