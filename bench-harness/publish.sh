@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The comparison that is published: Millstream and Apache Kafka, both flushing before they acknowledge, and Apache Kafka at its
-# default, which does not. Needs a machine that does nothing else for 25 minutes, and about 12 GiB on the disk to measure.
+# default, which does not. Needs a machine that does nothing else for 30 minutes, and about 12 GiB on the disk to measure.
 #
 #   bench-harness/publish.sh [RESULTS [SCRATCH]]     bench-harness/results and a folder beside it if not said
 #
@@ -37,6 +37,16 @@ part "durable" compare "${durable[@]}" --workload durable-single "${timed[@]}" -
 part "sweep" sweep "${all[@]}" --workload paced-1k --shares 30,60,90 --duration 8s --warm-up 6s --scratch "$scratch" \
   --output "$results/sweep"
 part "recovery" recovery "${durable[@]}" --gib 1 --rounds 2 --scratch "$scratch" --output "$results/recovery"
+# Without records: what members of groups cost that only say that they are there, and those that commit. With --sets each member
+# has a connection of its own, as a consumer has; 10,000 of them, for which `ulimit -Hn` must have room on both sides.
+for target in millstream kafka,fsync=os,label=kafka-default; do
+  name=${target##*label=}
+  with=(--target "$target" --scratch "$scratch")
+  part "groups steady: $name" groups steady "${with[@]}" --protocol consumer --groups 1000 --members 10 --sets 1000 \
+    --duration 20s --warm-up 20s --output "$results/groups-steady-$name.json"
+  part "groups commits: $name" groups commits "${with[@]}" --groups 50 --members 1 --sets 50 \
+    --output "$results/groups-commits-$name.json"
+done
 for page in report.html report.md figures.csv; do
   "$bench" report "$results" "$results"/{paced,small,durable,sweep,recovery} --output "$results/$page" || troubles=$((troubles + 1))
 done

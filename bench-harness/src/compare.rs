@@ -45,7 +45,7 @@ pub(crate) fn main(args: &Args) -> Result<(), Failure> {
             "compare: at least two targets are asked, as in --target millstream --target kafka",
         ));
     }
-    let limits = same_limits(&targets, &args.options.grounds.limits)?;
+    let limits = same_limits(&targets, &args.options.grounds.site.limits)?;
     let mut workload = args.options.workload()?;
     workload.produce.rate = args.rate.or(workload.produce.rate);
     targets.iter().try_for_each(Target::check_installed)?;

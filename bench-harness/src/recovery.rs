@@ -64,7 +64,7 @@ pub(crate) fn main(args: &Args) -> Result<(), Failure> {
     for round in 1..=args.rounds {
         for (target, document) in targets.iter().zip(&mut documents) {
             eprintln!("round {round} of {}: {}", args.rounds, target.label);
-            let limits = target.limits(&args.grounds.limits);
+            let limits = target.limits(&args.grounds.site.limits);
             let name = format!("{round}-{}", target.label);
             match measure(&session, target, &limits, args, &name) {
                 Ok((facts, times)) => {

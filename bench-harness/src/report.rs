@@ -4,6 +4,7 @@
 //! never share a plot.
 
 mod csv;
+mod groups;
 mod histogram;
 mod html;
 mod markdown;
@@ -19,6 +20,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::failure::Failure;
+use groups::Groups;
 use probe::Probe;
 use recovery::Recovery;
 use run::Run;
@@ -27,7 +29,7 @@ use section::Machine;
 /// Turn result files into a page, Markdown, CSV, or a picture.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Result files of `run`, `compare` and `sweep`; a folder stands for the .json files in it.
+    /// Result files of `run`, `compare`, `sweep`, `recovery`, `groups` and `raw`; a folder stands for the .json files in it.
     #[arg(required = true)]
     files: Vec<PathBuf>,
     /// Where to write: .html, .md, .csv, or .svg for the first plot alone.
@@ -48,11 +50,12 @@ enum Document {
     Run(Box<Run>),
     Probe(Box<Probe>),
     Recovery(Box<Recovery>),
-    /// What `compare` and `sweep` made of runs, which have files of their own; or of groups, without records.
+    Groups(Box<Groups>),
+    /// What `compare` and `sweep` made of runs, which have files of their own.
     Summary,
 }
 
-const SUMMARIES: &[&str] = &["comparison", "sweep", "groups"];
+const SUMMARIES: &[&str] = &["comparison", "sweep"];
 
 impl Document {
     fn read(name: &str, text: &str) -> Result<Self, String> {
@@ -63,6 +66,7 @@ impl Document {
         }
         match value.get("kind").and_then(serde_json::Value::as_str) {
             Some(recovery::KIND) => return Recovery::read(name, value).map(Box::new).map(Self::Recovery),
+            Some(groups::KIND) => return Groups::read(name, value).map(Box::new).map(Self::Groups),
             Some(kind) if SUMMARIES.contains(&kind) => return Ok(Self::Summary),
             _ => {}
         }
@@ -106,7 +110,8 @@ pub(crate) fn main(args: Args) -> Result<(), Failure> {
 impl Report {
     /// From files' names and texts, in the order given.
     fn of(texts: &[(String, String)]) -> Self {
-        let (mut runs, mut probes, mut recoveries) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut runs, mut loads, mut probes, mut recoveries) =
+            (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let mut left_out = Vec::new();
         for (path, text) in texts {
             let name = path.rsplit('/').next().unwrap_or(path);
@@ -114,11 +119,13 @@ impl Report {
                 Ok(Document::Run(run)) => runs.push(*run),
                 Ok(Document::Probe(probe)) => probes.push(*probe),
                 Ok(Document::Recovery(recovery)) => recoveries.push(*recovery),
+                Ok(Document::Groups(groups)) => loads.push(*groups),
                 Ok(Document::Summary) => {}
                 Err(why) => left_out.push(format!("{path}: {why}")),
             }
         }
         let mut machines = section::group(runs);
+        groups::place(loads, &mut machines);
         for probe in probes {
             match machines.iter_mut().find(|machine| probe.is_of(machine)) {
                 Some(machine) => machine.probes.push(probe),
@@ -132,6 +139,10 @@ impl Report {
             }
         }
         Self { machines, left_out }
+    }
+
+    fn groups(&self) -> impl Iterator<Item = &Groups> {
+        self.machines.iter().flat_map(|machine| &machine.groups)
     }
 
     fn runs(&self) -> impl Iterator<Item = &Run> {

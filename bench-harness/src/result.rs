@@ -68,6 +68,20 @@ pub(crate) struct TargetFacts {
     pub(crate) limits: Vec<Limit>,
 }
 
+impl TargetFacts {
+    /// In enough words that two of the same name differ.
+    pub(crate) fn title(&self) -> String {
+        let version = self.version.as_deref().map(|it| format!(" {it}")).unwrap_or_default();
+        let fsync = self.fsync.as_deref().unwrap_or("unknown");
+        format!("{}{version}, fsync: {fsync}", self.name())
+    }
+
+    /// By its address, if nobody gave it a name.
+    pub(crate) fn name(&self) -> &str {
+        if self.name.is_empty() { &self.bootstrap } else { &self.name }
+    }
+}
+
 /// One limit, as asked for, and what became of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Limit {

@@ -19,6 +19,13 @@ pub(crate) struct Grounds {
     /// Folder for the results, made if it is not there; one named after the command and the time if not said
     #[arg(long, short, value_name = "DIR")]
     output: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) site: Site,
+}
+
+/// Where brokers are started, and what they may use.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Site {
     /// Folder on the disk to measure, for the brokers' data; beside the results if not said
     #[arg(long, value_name = "DIR")]
     scratch: Option<PathBuf>,
@@ -42,8 +49,15 @@ impl Grounds {
     pub(crate) fn session(&self, command: &str) -> Result<Session, Failure> {
         let output =
             self.output.clone().unwrap_or_else(|| PathBuf::from(format!("{command}-{}", time_name())));
+        self.site.session(&output)
+    }
+}
+
+impl Site {
+    /// With results and logs in this folder.
+    pub(crate) fn session(&self, output: &Path) -> Result<Session, Failure> {
         let failed = |error| Failure::failed(format!("{}: {error}", output.display()));
-        fs::create_dir_all(&output).map_err(failed)?;
+        fs::create_dir_all(output).map_err(failed)?;
         let scratch = self.scratch.clone().unwrap_or_else(|| output.join("scratch"));
         let made = fs::create_dir_all(&scratch).and_then(|()| fs::canonicalize(&scratch));
         let scratch = made.map_err(|error| Failure::failed(format!("{}: {error}", scratch.display())))?;
@@ -55,7 +69,12 @@ impl Grounds {
         }
         let machine = crate::machine::facts(Some(&scratch));
         let settle = Duration::from_secs_f64(self.settle);
-        Ok(Session { output, scratch, settle, machine, limits: self.limits.clone() })
+        Ok(Session { output: output.to_owned(), scratch, settle, machine, limits: self.limits.clone() })
+    }
+
+    /// Whether the command line names a place or a limit.
+    pub(crate) fn says_something(&self) -> bool {
+        self.scratch.is_some() || self.limits != Limits::default()
     }
 }
 

@@ -74,6 +74,21 @@ fn a_report_of_nothing_is_refused() {
 }
 
 #[test]
+fn a_load_of_groups_is_put_on_one_broker_and_not_on_two() {
+    let check = |arguments: &[&str], expected: &str| {
+        let (code, _, err) = bench(&[&["groups"], arguments].concat());
+        assert!(code == 2 && err.contains(expected), "{arguments:?}: {code}: {err}");
+    };
+    check(&["steady"], "--bootstrap");
+    check(&["steady", "--target", "kafka"], "--output");
+    check(&["commits", "--target", "kafka", "-o", "x.json", "--bootstrap", "h:1"], "cannot be used with");
+    check(&["commits", "--target", "kafka", "-o", "x.json", "--pid", "1"], "cannot be used with");
+    check(&["commits", "--target", "kafka", "-o", "x.json", "--label", "x"], "cannot be used with");
+    check(&["rebalance", "--target", "kafak", "-o", "x.json"], "did you mean `kafka`?");
+    check(&["rebalance", "--bootstrap", "h:1", "--cpus", "0"], "for a --target that is started here");
+}
+
+#[test]
 fn a_workload_of_the_openmessaging_benchmark_becomes_one_of_ours() {
     let yaml = "name: x\ntopics: 1\npartitionsPerTopic: 4\nmessageSize: 100\nsubscriptionsPerTopic: 1\n\
                 producersPerTopic: 1\nproducerRate: 500\ntestDurationMinutes: 1\n";

@@ -50,7 +50,7 @@ fn the_page_is_whole_in_a_browser_in_light_and_dark() {
 }
 
 /// Two targets in three rounds and one more run that may not be used; then a sweep of which one target does not hold
-/// the highest rate.
+/// the highest rate; then groups without records.
 fn make_page(folder: &Path) -> PathBuf {
     let late = || json!({"kind": "invalid", "why": "the generator was late"});
     let valid = || json!({"kind": "valid"});
@@ -70,6 +70,9 @@ fn make_page(folder: &Path) -> PathBuf {
         let at = |target| Place { file: format!("sweep-{target}-{rate}.json"), target, workload: "y", rate };
         write_result(folder, &at("millstream"), step, valid());
         write_result(folder, &at("kafka"), step * 3, if rate < 3000.0 { valid() } else { late() });
+    }
+    for target in ["millstream", "kafka"] {
+        write_groups(folder, target);
     }
     let page = folder.join("report.html");
     let output = Command::new(env!("CARGO_BIN_EXE_millstream-bench"))
@@ -127,6 +130,25 @@ fn write_result(folder: &Path, place: &Place, step_ns: u64, outcome: Value) {
     fs::write(folder.join(&place.file), result.to_string()).unwrap();
 }
 
+fn write_groups(folder: &Path, target: &str) {
+    let document = json!({
+        "format": 1, "kind": "groups", "harness": "0", "command": ["millstream-bench", "groups", "steady"],
+        "began_ms": 1_700_000_000_000_i64, "machine": {"kernel": "6.12", "cpu": {"model": "A CPU", "logical": 8, "cores": 8}},
+        "target": {"name": target, "bootstrap": "h:1", "version": "1", "fsync": "every-ack"}, "load": "steady",
+        "protocol": "consumer", "groups": 1000, "members": 10, "partitions": 10, "connections": 10_000,
+        "why_incomplete": null, "forming_s": 2.0, "seconds": 20.0,
+        "heartbeats": {"count": RECORDS, "per_s": 2000.0, "latency": percentiles(100), "lag": percentiles(10)},
+        "commits": null, "again": {"UNKNOWN_MEMBER_ID": 1}, "rounds": [], "generator": {"user_s": 1.0, "system_s": 1.0},
+        "all_cpus": {"busy": 0.5, "steal": 0.0},
+        "broker": {
+            "resident_before_bytes": 10_000_000, "user_s": 2.0, "system_s": 1.0, "cpu_us_per_record": 30.0,
+            "cpu_s_per_gib": 0.0, "context_switches": 10, "resident_bytes": 20_000_000, "peak_resident_bytes": 20_000_000,
+            "device_written_bytes": null, "write_amplification": null,
+        },
+    });
+    fs::write(folder.join(format!("groups-{target}.json")), document.to_string()).unwrap();
+}
+
 fn percentiles(step_ns: u64) -> Value {
     let mut histogram = Histogram::<u64>::new(3).unwrap();
     for n in 1..=RECORDS {
@@ -167,6 +189,7 @@ const PROBE: &str = r#"
     headless: [...document.querySelectorAll('table')].filter(it => !it.caption || !it.tHead).length,
     unnamed: [...document.querySelectorAll('.plot > svg')].filter(it => !it.querySelector('title').textContent).length,
     marks: [...document.querySelectorAll('.mark')].map(it => it.textContent),
+    parts: [...document.querySelectorAll('h3')].map(it => it.textContent),
   };
   const out = document.createElement('pre');
   out.id = 'found';
@@ -190,6 +213,7 @@ fn check_probe(found: &Value, scheme: &str) {
     assert_eq!(found["wide"], false, "the page scrolls sideways");
     assert!(found["numbers"].as_u64().unwrap() > 50, "{found}");
     assert_eq!(found["marks"], json!(["INVALID", "INVALID"]));
+    assert_eq!(found["parts"], json!(["x", "y", "Groups without records: steady"]));
 }
 
 fn probe(browser: &Path, page: &Path, scheme: &str, width: usize, folder: &Path) -> Value {

@@ -41,6 +41,15 @@ pub(crate) enum Protocol {
     Consumer,
 }
 
+impl Protocol {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Classic => "classic",
+            Self::Consumer => "consumer",
+        }
+    }
+}
+
 /// What all members of a group have in common.
 #[derive(Clone, Debug)]
 pub(crate) struct Terms {

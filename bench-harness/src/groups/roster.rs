@@ -2,9 +2,11 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::crew::Crew;
-use super::{FORM_PATIENCE_NS, HURRY_NS, LOOK_UP_NS, Round, patience};
+use super::findings::Round;
+use super::{FORM_PATIENCE_NS, HURRY_NS, LOOK_UP_NS, patience};
 use crate::client::admin::{Admin, TopicSet};
 use crate::client::error::ClientError;
 use crate::client::group::{Member, Protocol, Terms};
@@ -34,6 +36,8 @@ struct Group {
 const FILES_BESIDE: u64 = 256;
 /// How many groups are asked for at once.
 const ASKED: usize = 1_000;
+/// Of a broker that answers and is not ready for more yet.
+const FIRST_PATIENCE: Duration = Duration::from_secs(5);
 /// For members to say good-bye.
 const LEAVE_NS: i64 = 10 * NS_PER_S;
 
@@ -50,7 +54,8 @@ impl Roster {
         let mut admin = Admin::new(bootstrap, patience());
         let failed = |error: ClientError| Failure::failed(error.to_string());
         let broker_default = -1;
-        admin.create(&topics, broker_default, &Default::default()).map_err(failed)?;
+        let create = |admin: &mut Admin| admin.create(&topics, broker_default, &Default::default());
+        admin.retry(FIRST_PATIENCE, create).map_err(failed)?;
         admin.wait_for_leaders(&topics, patience()).map_err(failed)?;
         let topic_ids = admin.topic_ids(&topics).map_err(failed)?;
         let terms = Terms { group: String::new(), protocol, topics, topic_ids, session_timeout_ms };

@@ -4,11 +4,11 @@ use std::fmt::Write as _;
 
 use super::Report;
 use super::plot::{Axis, Bar, Kind, Plot, Series, bars};
-use super::recovery;
 use super::run::{Run, Standing};
 use super::section::{Machine, Section};
 use super::summary;
 use super::table::escaped;
+use super::{groups, recovery};
 use crate::doctor;
 use crate::figure::Figure;
 use crate::machine::Facts;
@@ -64,7 +64,9 @@ pub(super) fn warnings(report: &Report) -> Vec<String> {
                 .to_owned(),
         );
     }
-    let (bad, all) = (report.runs().filter(|run| !run.is_good()).count(), report.runs().count());
+    let standings =
+        || report.runs().map(|run| &run.standing).chain(report.groups().map(|groups| &groups.standing));
+    let (bad, all) = (standings().filter(|it| **it != Standing::Good).count(), standings().count());
     if bad > 0 {
         warnings.push(format!(
             "{bad} of {all} runs may not be used: they are marked, and are in no median and no plot."
@@ -122,6 +124,9 @@ fn one_machine(machine: &Machine, at: usize, out: &mut String) {
     for (place, section) in machine.sections.iter().enumerate() {
         one_section(section, machine, &format!("m{at}w{place}"), out);
     }
+    for load in groups::loads(machine) {
+        load.html(out);
+    }
     if let Some(table) = recovery::table(&machine.recoveries) {
         let _ = write!(out, "<h3>Start-up and recovery</h3>\n{}", table.html());
     }
@@ -133,6 +138,19 @@ fn one_machine(machine: &Machine, at: usize, out: &mut String) {
         out.push_str("</details>\n");
     }
     out.push_str("</section>\n");
+}
+
+/// Of a run that may not be used.
+pub(super) fn warn(standing: &Standing, target: &str, file: &str, out: &mut String) {
+    if let Standing::Bad { mark, why } = standing {
+        let _ = writeln!(
+            out,
+            "<p class=\"warning\"><strong class=\"mark\">{mark}</strong> {} ({}): {}</p>",
+            escaped(target),
+            escaped(file),
+            escaped(why)
+        );
+    }
 }
 
 fn one_section(section: &Section, machine: &Machine, id: &str, out: &mut String) {
@@ -147,15 +165,7 @@ fn one_section(section: &Section, machine: &Machine, id: &str, out: &mut String)
         escaped(&what_was_asked(first))
     );
     for run in section.bad() {
-        if let Standing::Bad { mark, why } = &run.standing {
-            let _ = writeln!(
-                out,
-                "<p class=\"warning\"><strong class=\"mark\">{mark}</strong> {} ({}): {}</p>",
-                escaped(&run.target()),
-                escaped(&run.file),
-                escaped(why)
-            );
-        }
+        warn(&run.standing, &run.target(), &run.file, out);
     }
     for table in summary::tables(section, machine) {
         out.push_str(&table.html());

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::run::Standing;
-use super::{Report, html, recovery, section, summary};
+use super::{Report, groups, html, recovery, section, summary};
 
 pub(super) fn page(report: &Report) -> String {
     let mut out = String::from("# millstream-bench\n\n");
@@ -27,6 +27,9 @@ pub(super) fn page(report: &Report) -> String {
         for section in &machine.sections {
             out.push_str(&one(section, machine));
         }
+        for load in groups::loads(machine) {
+            out.push_str(&load.markdown());
+        }
         if let Some(table) = recovery::table(&machine.recoveries) {
             let _ = write!(out, "### Start-up and recovery\n\n{}", table.markdown());
         }
@@ -42,9 +45,7 @@ fn one(section: &section::Section, machine: &section::Machine) -> String {
     let Some(first) = section.runs.first() else { return out };
     let _ = writeln!(out, "### {}\n\n{}\n", first.result.workload.name, html::what_was_asked(first));
     for run in section.bad() {
-        if let Standing::Bad { mark, why } = &run.standing {
-            let _ = writeln!(out, "- **{mark}**: {} ({}): {why}", run.target(), run.file);
-        }
+        warn(&run.standing, &run.target(), &run.file, &mut out);
     }
     if section.bad().next().is_some() {
         out.push('\n');
@@ -57,4 +58,11 @@ fn one(section: &section::Section, machine: &section::Machine) -> String {
         out.push_str(&table.markdown());
     }
     out
+}
+
+/// Of a run that may not be used.
+pub(super) fn warn(standing: &Standing, target: &str, file: &str, out: &mut String) {
+    if let Standing::Bad { mark, why } = standing {
+        let _ = writeln!(out, "- **{mark}**: {target} ({file}): {why}");
+    }
 }

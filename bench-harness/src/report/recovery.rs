@@ -63,13 +63,11 @@ impl Recovery {
     }
 
     fn row(&self) -> Row {
-        let fsync = self.target.fsync.as_deref().unwrap_or("unknown");
-        let version = self.target.version.as_deref().map(|it| format!(" {it}")).unwrap_or_default();
         let filled =
             Figure::of(self.rounds.iter().map(|round| round.filled_bytes as f64 / f64::from(1 << 30)));
         let lost: u64 = self.rounds.iter().map(|round| round.lost).sum();
         let mut cells = vec![
-            format!("{}{version}, fsync: {fsync}", self.target.name),
+            self.target.title(),
             if self.cold { "cold" } else { "warm" }.to_owned(),
             filled.map_or_else(|| "–".to_owned(), |it| number::plain(it.median)),
             self.partitions.to_string(),

@@ -1,8 +1,8 @@
 //! One run, as a report sees it: its figures, and whether they may be used.
 
 use super::histogram::{self, Curve};
-use crate::machine::Facts;
-use crate::result::{FORMAT, Outcome, RunResult};
+use crate::machine::{Busy, Facts};
+use crate::result::{FORMAT, Outcome, RunResult, TargetFacts};
 
 #[derive(Clone, Debug)]
 pub(super) struct Run {
@@ -63,13 +63,9 @@ impl Run {
 
     /// What ran, in enough words that two of the same name differ.
     pub(super) fn target(&self) -> String {
-        let target = &self.result.target;
-        let version = target.version.as_deref().map(|it| format!(" {it}")).unwrap_or_default();
-        let fsync = target.fsync.as_deref().unwrap_or("unknown");
-        let name = if target.name.is_empty() { &target.bootstrap } else { &target.name };
         let client = Some(self.result.generator.client.as_str()).filter(|it| it.starts_with("librdkafka"));
         let by = client.map(|client| format!(", by {client}")).unwrap_or_default();
-        format!("{name}{version}, fsync: {fsync}{by}")
+        self.result.target.title() + &by
     }
 
     pub(super) fn rate(&self) -> Option<f64> {
@@ -102,14 +98,19 @@ impl Run {
                 "in {overrun_s} s the generator could read no more: delivered/s and end to end are its own"
             ));
         }
-        if let Some(cpus) = self.result.all_cpus.filter(|cpus| cpus.steal >= STEAL_TOLD) {
-            remarks.push(format!("{:.1} % of all CPU time was stolen by other machines", cpus.steal * 100.0));
-        }
-        let unenforced = self.result.target.limits.iter().filter(|limit| limit.applied.is_none());
-        remarks
-            .extend(unenforced.map(|limit| format!("limit of {} ({}) not enforced", limit.of, limit.asked)));
+        remarks.extend(circumstances(&self.result.target, self.result.all_cpus));
         remarks
     }
+}
+
+/// What a reader must know of what a broker ran on.
+pub(super) fn circumstances(target: &TargetFacts, all_cpus: Option<Busy>) -> Vec<String> {
+    let stolen = all_cpus.filter(|cpus| cpus.steal >= STEAL_TOLD);
+    let stolen = stolen
+        .map(|cpus| format!("{:.1} % of all CPU time was stolen by other machines", cpus.steal * 100.0));
+    let unenforced = target.limits.iter().filter(|limit| limit.applied.is_none());
+    let unenforced = unenforced.map(|limit| format!("limit of {} ({}) not enforced", limit.of, limit.asked));
+    stolen.into_iter().chain(unenforced).collect()
 }
 
 fn standing(result: &RunResult) -> Standing {
@@ -133,7 +134,7 @@ fn standing(result: &RunResult) -> Standing {
 
 impl Standing {
     /// The first mark stays; reasons add up.
-    fn or_bad(self, mark: &'static str, why: String) -> Self {
+    pub(super) fn or_bad(self, mark: &'static str, why: String) -> Self {
         match self {
             Self::Good => Self::Bad { mark, why },
             Self::Bad { mark, why: before } => Self::Bad { mark, why: format!("{before}; {why}") },

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 
+use super::groups::Groups;
 use super::probe::Probe;
 use super::recovery::Recovery;
 use super::run::Run;
 use crate::machine::Facts;
 
 /// Runs of one machine.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Machine {
     pub(super) facts: Option<Facts>,
     pub(super) sections: Vec<Section>,
@@ -17,6 +18,7 @@ pub(super) struct Machine {
     /// What it gives without a broker.
     pub(super) probes: Vec<Probe>,
     pub(super) recoveries: Vec<Recovery>,
+    pub(super) groups: Vec<Groups>,
 }
 
 /// Runs of one workload.
@@ -41,16 +43,7 @@ pub(super) fn group(runs: Vec<Run>) -> Vec<Machine> {
         let key = run.facts.as_ref().map(Facts::identity).unwrap_or_default();
         let at = machines.iter().position(|(it, _)| *it == key).unwrap_or_else(|| {
             let facts = run.facts.clone();
-            machines.push((
-                key,
-                Machine {
-                    facts,
-                    sections: Vec::new(),
-                    targets: Vec::new(),
-                    probes: Vec::new(),
-                    recoveries: Vec::new(),
-                },
-            ));
+            machines.push((key, Machine { facts, ..Machine::default() }));
             machines.len() - 1
         });
         machines[at].1.add(run);

@@ -70,9 +70,7 @@ fn by_rate(section: &Section, targets: &[String]) -> Table {
 pub(super) fn comparison(section: &Section, machine: &Machine, rate: Option<f64>) -> Table {
     let has_runs = |target: &&String| section.runs.iter().any(|run| run.target() == **target);
     let present: Vec<&String> = machine.targets.iter().filter(has_runs).collect();
-    let mut columns = vec![Column::text("figure"), Column::text("unit")];
-    columns.extend(present.iter().map(|target| Column::number((*target).clone(), "")));
-    columns.extend(present.iter().skip(1).map(|target| Column::number(format!("{target} / first"), "")));
+    let columns = side_by_side(&present);
     let figures = |quantity: &Quantity| -> Vec<Option<Figure>> {
         let of = |target: &&String| {
             let runs = section.good_at(rate).filter(|run| run.target() == **target);
@@ -82,18 +80,7 @@ pub(super) fn comparison(section: &Section, machine: &Machine, rate: Option<f64>
     };
     let mut rows = Vec::new();
     for quantity in QUANTITIES {
-        let figures = figures(quantity);
-        if figures.iter().all(Option::is_none) {
-            continue;
-        }
-        let mut cells = vec![quantity.name.to_owned(), quantity.unit.to_owned()];
-        let none = || "–".to_owned();
-        cells.extend(figures.iter().map(|it| it.as_ref().map_or_else(none, Figure::shown)));
-        cells.extend(figures.iter().skip(1).map(|it| match (it, &figures[0]) {
-            (Some(it), Some(first)) => it.ratio_to(first).shown(),
-            _ => none(),
-        }));
-        rows.push(Row { cells, is_bad: false });
+        rows.extend(compared(quantity.name, quantity.unit, &figures(quantity)));
     }
     let record_bytes = section.runs.first().map_or(0, |run| run.result.workload.records.bytes);
     let limits = machine.probes.iter().flat_map(|probe| probe.limits(u64::from(record_bytes)));
@@ -107,11 +94,38 @@ pub(super) fn comparison(section: &Section, machine: &Machine, rate: Option<f64>
         rows.push(Row { cells, is_bad: false });
     }
     let at = rate.map(|rate| format!(" at {} records/s", number::plain(rate))).unwrap_or_default();
-    let caption = format!(
-        "Medians{at}, [least … greatest] of several runs. A ratio is noise where the two ranges overlap, and has a ? \
-         where fewer than {ROUNDS_MIN} runs of each may be used."
-    );
-    Table { caption, columns, rows }
+    Table { caption: format!("Medians{at}, {}", how_to_read("runs")), columns, rows }
+}
+
+/// Columns for figures down and targets across.
+pub(super) fn side_by_side(targets: &[&String]) -> Vec<Column> {
+    let mut columns = vec![Column::text("figure"), Column::text("unit")];
+    columns.extend(targets.iter().map(|target| Column::number((*target).clone(), "")));
+    columns.extend(targets.iter().skip(1).map(|target| Column::number(format!("{target} / first"), "")));
+    columns
+}
+
+/// The row of one figure, by target; None if no target has it.
+pub(super) fn compared(name: &str, unit: &str, figures: &[Option<Figure>]) -> Option<Row> {
+    if figures.iter().all(Option::is_none) {
+        return None;
+    }
+    let mut cells = vec![name.to_owned(), unit.to_owned()];
+    let none = || "–".to_owned();
+    cells.extend(figures.iter().map(|it| it.as_ref().map_or_else(none, Figure::shown)));
+    cells.extend(figures.iter().skip(1).map(|it| match (it, &figures[0]) {
+        (Some(it), Some(first)) => it.ratio_to(first).shown(),
+        _ => none(),
+    }));
+    Some(Row { cells, is_bad: false })
+}
+
+/// The end of a caption.
+pub(super) fn how_to_read(runs: &str) -> String {
+    format!(
+        "[least … greatest] of several {runs}. A ratio is noise where the two ranges overlap, and has a ? where fewer \
+         than {ROUNDS_MIN} {runs} of each may be used."
+    )
 }
 
 /// Every run, whether it may be used or not.

@@ -4,6 +4,9 @@ use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{Serializer as _, V2DeflateSerializer};
 
 use super::*;
+
+mod loads;
+
 use crate::machine::{Cpu, Facts};
 use crate::result::{
     Accounts, BrokerCost, FORMAT, Latencies, Outcome, PartitionAccounts, Percentiles, RunResult, Second,
@@ -381,6 +384,7 @@ fn brokers_are_held_against_what_the_same_machine_gives_without_one() {
     texts.push(("disk.json".into(), probe(machine("A CPU")).to_string()));
     texts.push(("far.json".into(), probe(machine("Another CPU")).to_string()));
     texts.push(("comparison.json".into(), "{\"kind\": \"comparison\", \"format\": 1}".into()));
+    texts.push(("sweep.json".into(), "{\"kind\": \"sweep\", \"format\": 1}".into()));
     let report = Report::of(&texts);
     assert_eq!(report.left_out, ["far.json: a probe of a machine that has no runs here"]);
     let table = comparison(&report);
