@@ -62,7 +62,7 @@ const BOTTOM: f64 = 310.0;
 /// In a picture of its own: over the plot, and under it for each row of names.
 const HEAD: f64 = 36.0;
 const NAME_ROW: f64 = 22.0;
-const NAMES_IN_A_ROW: usize = 3;
+const NAMES_IN_A_ROW: usize = 2;
 /// More would hide the line.
 const MARKS_MAX: usize = 150;
 const COLOURS: usize = 6;
