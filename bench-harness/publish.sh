@@ -5,13 +5,13 @@
 #   bench-harness/publish.sh [RESULTS [SCRATCH]]     bench-harness/results and a folder beside it if not said
 #
 # BENCH_BIN, MILLSTREAM_BIN: the release builds of this tree if not said. RATE: records a second of the paced workload, which a
-# machine with two CPUs for broker and load carries; 20000 if not said. SECONDS_EACH: measured in each run; 12 if not said.
+# machine with two CPUs for broker and load carries; 10000 if not said. SECONDS_EACH: measured in each run; 12 if not said.
 set -uo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 bench=${BENCH_BIN:-$root/target/release/millstream-bench}
 export MILLSTREAM_BIN=${MILLSTREAM_BIN:-$root/target/release/millstream}
 results=${1:-$root/bench-harness/results} scratch=${2:-$root/target/publish}
-rate=${RATE:-20000} seconds=${SECONDS_EACH:-12}
+rate=${RATE:-10000} seconds=${SECONDS_EACH:-12}
 mkdir -p "$results" "$scratch" || exit 1
 durable=(--target millstream --target kafka)
 all=("${durable[@]}" --target kafka,fsync=os,label=kafka-default)
@@ -43,13 +43,14 @@ for target in millstream kafka,fsync=os,label=kafka-default; do
   name=${target##*label=}
   with=(--target "$target" --scratch "$scratch")
   part "groups steady: $name" groups steady "${with[@]}" --protocol consumer --groups 1000 --members 10 --sets 1000 \
-    --duration 20s --warm-up 20s --output "$results/groups-steady-$name.json"
+    --duration 20s --warm-up 30s --output "$results/groups-steady-$name.json"
   part "groups commits: $name" groups commits "${with[@]}" --groups 50 --members 1 --sets 50 \
     --output "$results/groups-commits-$name.json"
 done
 for page in report.html report.md figures.csv; do
   "$bench" report "$results" "$results"/{paced,small,durable,sweep,recovery} --output "$results/$page" || troubles=$((troubles + 1))
 done
+"$bench" report "$results/paced" --output "$results/latency.svg" || troubles=$((troubles + 1))
 # What brokers said is of no use where every run went well.
 find "$results" -name '*.log' -delete
 echo "$((SECONDS / 60)) min $((SECONDS % 60)) s, $troubles parts with trouble; the page is $results/report.html"
