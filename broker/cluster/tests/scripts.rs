@@ -14,13 +14,10 @@ use std::path::{Path, PathBuf};
 
 #[path = "scripts/cluster_under_test.rs"]
 mod cluster_under_test;
-#[path = "scripts/consumer_groups_under_test.rs"]
-mod consumer_groups_under_test;
 #[path = "scripts/groups_under_test.rs"]
 mod groups_under_test;
 
 use cluster_under_test::ClusterUnderTest;
-use consumer_groups_under_test::ConsumerGroupsUnderTest;
 use groups_under_test::GroupsUnderTest;
 
 #[test]
@@ -33,12 +30,7 @@ fn every_script_says_what_happens() {
     let mut wrong = Vec::new();
     for path in scripts {
         let expected = fs::read_to_string(&path).unwrap();
-        let is_of_consumers =
-            ["groups/consumer", "groups/conversion"].iter().any(|it| path.starts_with(root.join(it)));
-        let happened = if is_of_consumers {
-            let mut groups = ConsumerGroupsUnderTest::new();
-            run(&expected, |command| groups.command(command))
-        } else if path.starts_with(root.join("groups")) {
+        let happened = if path.starts_with(root.join("groups")) {
             let mut groups = GroupsUnderTest::new();
             run(&expected, |command| groups.command(command))
         } else {

@@ -4,38 +4,43 @@
 //! WHO join GROUP PROTOCOL:METADATA ... [as=ID] [instance=I] [session=S] [rebalance=S] [type=T] [v=N]
 //! WHO sync GROUP as=ID gen=N [instance=I] [type=T] [protocol=P] ID:ASSIGNMENT ...
 //! WHO beat GROUP as=ID gen=N [instance=I]              WHO leave GROUP ID|@INSTANCE|ID@INSTANCE ... [v=N]
+//!
+//! WHO enter GROUP [topics=T,T] [regex=R] [instance=I] [rack=R] [assignor=A] [timeout=S] [owns=T:0,1;U:2] [as=ID] [v=N]
+//! WHO stay GROUP EPOCH ...         WHO exit GROUP ...         WHO pause GROUP ...         (all four are ConsumerGroupHeartbeat)
+//!
 //! WHO commit GROUP TOPIC-P=OFFSET[/METADATA] ... [as=ID] [gen=N] [instance=I] [retention=S] [v=N]
-//! WHO fetch GROUP [TOPIC-P ...] [stable]               WHO forget GROUP TOPIC-P ...
-//! WHO list [state=S] [type=T]      WHO describe GROUP [v=N]      WHO delete GROUP
-//! gone TOPIC ...       +N (seconds pass)       restart [SETTING=VALUE ...]       counts
+//! WHO fetch GROUP [TOPIC-P ...] [stable] [as=ID] [gen=N]                        WHO forget GROUP TOPIC-P ...
+//! WHO list [state=S] [type=T]      WHO describe GROUP [v=N]      WHO describe-consumer GROUP      WHO delete GROUP
+//! topic NAME PARTITIONS (made, or grown)      gone TOPIC ...      config GROUP NAME=VALUE ...
+//! +N (seconds pass)       restart [SETTING=VALUE ...]       counts
 //! pending PRODUCER GROUP TOPIC-P=OFFSET        commit-transaction PRODUCER       abort-transaction PRODUCER
 //! ```
-//! WHO is a client; what it is answered, now or later, comes under its name. Ids that are given out end in a number that
-//! counts those of one client or instance, and stands for the whole UUID. `[a,b]` as metadata is a consumer's subscription to these topics. `TOPIC#N` has the topic id N. Times are in
-//! seconds and begin with 0; a line with nothing but a time says when what follows happened.
+//! WHO is a client; what it is answered, now or later, comes under its name. A member of the consumer protocol has its
+//! client's name, where `as` does not say otherwise; who enters says that it has nothing, and how long a rebalance may take
+//! (not with `timeout=none`). Ids that are given out end in a number that counts those of one client or instance, and stands
+//! for the whole id. `[a,b]` as metadata is a consumer's subscription to these topics, `[a,b|a:0,1;b:2]` with what it has;
+//! `(a:0,1;b:2)` is an assignment of partitions. `TOPIC#N` has the topic id N. `-` is an empty text or list, `_` a space.
+//! Times are in seconds and begin with 0. What is due at once comes with what made it due; a line with nothing but a time
+//! says when what follows happened.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use cluster::groups::{
-    Answer, Asked, Client, Command, FetchOffsets, GroupRecord, GroupSettings, Groups, Said, Ticket,
+    Answer, Asked, Client, Command, GroupRecord, GroupSettings, Groups, MigrationPolicy, Reply, Said, Ticket,
 };
 use cluster::machine::{Decision, Timestamp};
-use cluster::metadata::Image;
+use cluster::metadata::{Image, MetadataRecord, ResourceKind};
 use protocol::error_code::ErrorCode;
 use protocol::ids::Uuid;
-use protocol::messages::join_group_request::JoinGroupRequestProtocol;
-use protocol::messages::leave_group_request::MemberIdentity;
-use protocol::messages::offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
-use protocol::messages::offset_delete_request::{OffsetDeleteRequestPartition, OffsetDeleteRequestTopic};
-use protocol::messages::offset_fetch_request::{OffsetFetchRequestGroup, OffsetFetchRequestTopics};
-use protocol::messages::sync_group_request::SyncGroupRequestAssignment;
 use protocol::messages::*;
-use protocol::primitives::Writer;
 
+#[path = "groups_under_test/line.rs"]
+mod line;
 #[path = "groups_under_test/shown.rs"]
 mod shown;
+
+use line::{Line, list, offsets, topic};
 
 pub(crate) struct GroupsUnderTest {
     pub(crate) groups: Groups,
@@ -44,12 +49,17 @@ pub(crate) struct GroupsUnderTest {
     pub(crate) now: Timestamp,
     /// By what they begin with.
     ids_given: BTreeMap<String, u64>,
+    /// Those of the consumer protocol begin with nothing: the whole ids and their short forms.
+    ids: BTreeMap<String, String>,
     tickets: u64,
     /// Who asked what in which version, and is not answered yet.
     pub(crate) asked: BTreeMap<Ticket, (String, i16)>,
     /// Every record so far, and when it was appended.
     pub(crate) history: Vec<(GroupRecord, Timestamp)>,
 }
+
+/// 0 would be no time at all to an assignment.
+const START: i64 = 1_000_000;
 
 impl GroupsUnderTest {
     pub(crate) fn new() -> Self {
@@ -58,8 +68,9 @@ impl GroupsUnderTest {
             groups: Groups::new(Arc::new(settings.clone())),
             settings,
             image: Image::new("c"),
-            now: Timestamp(0),
+            now: Timestamp(START),
             ids_given: BTreeMap::new(),
+            ids: BTreeMap::new(),
             tickets: 0,
             asked: BTreeMap::new(),
             history: Vec::new(),
@@ -84,10 +95,9 @@ impl GroupsUnderTest {
                     it.groups, it.members, it.offsets, it.tally.offsets_expired
                 )]
             }
-            "gone" => {
-                let topics = words[1..].iter().map(|word| topic(word)).collect();
-                self.decide(Command::TopicsDeleted(topics))
-            }
+            "gone" => self.gone(&words[1..]),
+            "topic" => self.topic(words[1], words[2].parse().unwrap()),
+            "config" => self.config(words[1], &words[2..]),
             "pending" => {
                 let mut line = Vec::new();
                 let (producer_id, group) = (words[1].parse().unwrap(), words[2].to_owned());
@@ -98,11 +108,14 @@ impl GroupsUnderTest {
                         topic: topic.name,
                         partition: partition.partition_index,
                     };
-                    let value =
-                        OffsetCommitValue { offset: partition.committed_offset, ..Default::default() };
+                    let value = OffsetCommitValue {
+                        offset: partition.committed_offset,
+                        commit_timestamp: START,
+                        ..Default::default()
+                    };
                     let record = GroupRecord::from(Said::now(key, value));
                     self.groups.apply_pending(&record, producer_id);
-                    line.push(format!("({})", shown::record(&record)));
+                    line.push(format!("({})", shown::record(&record, &self.image)));
                 }
                 line
             }
@@ -112,7 +125,11 @@ impl GroupsUnderTest {
             }
             who => {
                 let command = self.parse(who, words[1], &words[2..]);
-                self.decide(command)
+                let mut lines = self.decide(command);
+                while self.groups.deadline().is_some_and(|at| at <= self.now) {
+                    lines.extend(self.decide(Command::Tick));
+                }
+                lines
             }
         }
     }
@@ -128,15 +145,76 @@ impl GroupsUnderTest {
             let bytes = record.to_bytes().unwrap();
             assert_eq!(GroupRecord::from_bytes(&bytes.key, bytes.value.as_deref()).unwrap(), record);
             self.groups.apply(&record, self.now);
-            lines.push(format!("+ {}", shown::record(&record)));
+            lines.push(format!("+ {}", shown::record(&record, &self.image)));
             self.history.push((record, self.now));
         }
         for answer in decision.reply {
             let (who, version) = self.asked.remove(&answer.ticket).expect("each request is answered once");
-            lines
-                .extend(shown::reply(&answer.reply, version).into_iter().map(|line| format!("{who} {line}")));
+            self.learn_id(&answer.reply);
+            let told = shown::reply(&answer.reply, version, &who, &self.image);
+            lines.extend(told.into_iter().map(|line| format!("{who} {line}")));
         }
-        lines
+        let shortened =
+            |line: String| self.ids.iter().fold(line, |line, (whole, short)| line.replace(whole, short));
+        lines.into_iter().map(shortened).collect()
+    }
+
+    fn learn_id(&mut self, reply: &Reply) {
+        let id = match reply {
+            Reply::JoinGroup(it) => Some(&it.member_id),
+            Reply::ConsumerGroupHeartbeat(it) => it.member_id.as_ref(),
+            _ => None,
+        };
+        let Some(id) = id.filter(|id| id.len() == 22) else { return };
+        let whose = |(prefix, count): (&String, &u64)| {
+            let number = (1..=*count).find(|number| fresh_id(prefix, *number).to_string() == *id)?;
+            Some(format!("{prefix}-{number}"))
+        };
+        if let Some(short) = self.ids_given.iter().find_map(whose) {
+            self.ids.insert(id.clone(), short);
+        }
+    }
+
+    fn topic(&mut self, name: &str, partitions: i32) -> Vec<String> {
+        let known = self.image.topics.by_name(name).map(|topic| (topic.id, topic.partitions().len() as i32));
+        let (topic_id, from) = known.unwrap_or_else(|| {
+            let topic_id = Uuid::from_u64_pair(7, self.image.topics.len() as u64 + 1);
+            self.see(MetadataRecord::Topic(TopicRecord { name: name.to_owned(), topic_id }));
+            (topic_id, 0)
+        });
+        for partition_id in from..partitions {
+            let replicas = vec![1];
+            let record = PartitionRecord { partition_id, topic_id, replicas, ..Default::default() };
+            self.see(MetadataRecord::Partition(record));
+        }
+        Vec::new()
+    }
+
+    fn gone(&mut self, words: &[&str]) -> Vec<String> {
+        let topics: Vec<(String, Uuid)> = words.iter().map(|word| topic(word)).collect();
+        for (name, _) in &topics {
+            if let Some(topic_id) = self.image.topics.by_name(name).map(|topic| topic.id) {
+                self.see(MetadataRecord::RemoveTopic(RemoveTopicRecord { topic_id }));
+            }
+        }
+        self.decide(Command::TopicsDeleted(topics))
+    }
+
+    fn config(&mut self, group: &str, words: &[&str]) -> Vec<String> {
+        for word in words {
+            let (name, value) = word.split_once('=').unwrap();
+            self.see(MetadataRecord::Config(ConfigRecord {
+                resource_type: ResourceKind::Group.code(),
+                resource_name: group.to_owned(),
+                name: name.to_owned(),
+                value: Some(value.to_owned()),
+            }));
+        }
+        Vec::new()
+    }
+
+    fn see(&mut self, record: MetadataRecord) {
+        self.image.apply(&record, self.image.offset + 1).unwrap();
     }
 
     fn pass(&mut self, ms: i64) -> Vec<String> {
@@ -146,7 +224,7 @@ impl GroupsUnderTest {
             self.now = at.max(self.now);
             let happened = self.decide(Command::Tick);
             if !happened.is_empty() {
-                lines.push(format!("{}", self.now.0 as f64 / 1_000.0));
+                lines.push(shown::at(self.now.0));
                 lines.extend(happened);
             }
         }
@@ -157,7 +235,7 @@ impl GroupsUnderTest {
     fn restart(&mut self, settings: &[&str]) -> Vec<String> {
         for word in settings {
             let (name, value) = word.split_once('=').unwrap();
-            self.set(name, value.parse().unwrap());
+            self.set(name, value);
         }
         self.asked.clear();
         self.groups = Groups::new(Arc::new(self.settings.clone()));
@@ -168,16 +246,34 @@ impl GroupsUnderTest {
         self.append(loaded)
     }
 
-    fn set(&mut self, name: &str, value: i64) {
-        let (it, small) = (&mut self.settings, value as i32);
+    fn set(&mut self, name: &str, value: &str) {
+        let it = &mut self.settings;
+        let small = || value.parse::<i32>().unwrap();
         match name {
-            "initial-delay" => it.initial_rebalance_delay_ms = small * 1_000,
-            "max-size" => it.max_size = small,
-            "retention" => it.offsets_retention_ms = value * 1_000,
-            "check" => it.offsets_retention_check_interval_ms = value * 1_000,
-            "metadata-max" => it.offset_metadata_max = small,
+            "initial-delay" => it.initial_rebalance_delay_ms = small() * 1_000,
+            "max-size" => it.max_size = small(),
+            "consumer-max-size" => it.consumer_max_size = small(),
+            "retention" => it.offsets_retention_ms = i64::from(small()) * 1_000,
+            "check" => it.offsets_retention_check_interval_ms = i64::from(small()) * 1_000,
+            "metadata-max" => it.offset_metadata_max = small(),
+            "assignors" => it.consumer_assignors = list(value),
+            "migration" => {
+                it.consumer_migration_policy = match value {
+                    "disabled" => MigrationPolicy::Disabled,
+                    "upgrade" => MigrationPolicy::Upgrade,
+                    "downgrade" => MigrationPolicy::Downgrade,
+                    _ => MigrationPolicy::Bidirectional,
+                }
+            }
             unknown => panic!("no setting {unknown}"),
         }
+    }
+
+    /// Who asks for an id gets the next one.
+    fn give_id<Request>(&mut self, asked: &mut Asked<Request>, prefix: &str) {
+        let number = self.ids_given.entry(prefix.to_owned()).or_default();
+        *number += 1;
+        asked.fresh_id = fresh_id(prefix, *number);
     }
 
     fn asked<Request>(&mut self, who: &str, version: i16, request: Request) -> Asked<Request> {
@@ -189,18 +285,31 @@ impl GroupsUnderTest {
     }
 
     fn parse(&mut self, who: &str, verb: &str, words: &[&str]) -> Command {
-        let line = Line::new(words);
+        let ids = self.ids.clone();
+        let line = Line::new(words, &ids);
         let version = |newest| line.option("v").map_or(newest, |version| version.parse().unwrap());
         match verb {
             "join" => {
                 let mut asked = self.asked(who, version(9), line.join());
                 if asked.request.member_id.is_empty() {
-                    let prefix = asked.request.group_instance_id.as_deref().unwrap_or(who);
-                    let number = self.ids_given.entry(prefix.to_owned()).or_default();
-                    *number += 1;
-                    asked.fresh_id = Uuid::from_u64_pair(0, *number);
+                    let prefix = asked.request.group_instance_id.clone().unwrap_or(who.to_owned());
+                    self.give_id(&mut asked, &prefix);
                 }
                 Command::JoinGroup(asked)
+            }
+            "enter" | "stay" | "exit" | "pause" => {
+                let epoch = match verb {
+                    "enter" => 0,
+                    "stay" => line.plain[1].parse().unwrap(),
+                    "exit" => -1,
+                    _ => -2,
+                };
+                let request = line.consumer_heartbeat(who, epoch, verb == "enter", &self.image);
+                let mut asked = self.asked(who, version(1), request);
+                if asked.request.member_id.is_empty() {
+                    self.give_id(&mut asked, who);
+                }
+                Command::ConsumerGroupHeartbeat(asked)
             }
             "sync" => {
                 let names_protocol = line.option("type").is_some() || line.option("protocol").is_some();
@@ -219,182 +328,17 @@ impl GroupsUnderTest {
                 Command::ListGroups(self.asked(who, version(5), request))
             }
             "describe" => Command::DescribeGroup(self.asked(who, version(6), line.group())),
+            "describe-consumer" => Command::DescribeConsumerGroup(self.asked(who, version(1), line.group())),
             "delete" => Command::DeleteGroup(self.asked(who, version(2), line.group())),
             unknown => panic!("no command {unknown}"),
         }
     }
 }
 
-/// The words of a command: options have `=`, the first of the others is the group.
-struct Line<'a> {
-    options: Vec<(&'a str, &'a str)>,
-    plain: Vec<&'a str>,
-}
-
-const OPTIONS: &[&str] =
-    &["as", "instance", "session", "rebalance", "type", "protocol", "gen", "v", "retention", "state"];
-
-impl<'a> Line<'a> {
-    fn new(words: &[&'a str]) -> Self {
-        let option = |word: &&'a str| word.split_once('=').filter(|(name, _)| OPTIONS.contains(name));
-        let options = words.iter().filter_map(option).collect();
-        let plain = words.iter().copied().filter(|word| option(word).is_none()).collect();
-        Self { options, plain }
-    }
-
-    fn option(&self, name: &str) -> Option<&'a str> {
-        self.options.iter().find(|(known, _)| *known == name).map(|(_, value)| *value)
-    }
-
-    fn number(&self, name: &str, default: i32) -> i32 {
-        self.option(name).map_or(default, |value| value.parse().unwrap())
-    }
-
-    fn text(&self, name: &str) -> Option<String> {
-        self.option(name).map(str::to_owned)
-    }
-
-    /// `""` is the group without a name.
-    fn group(&self) -> String {
-        self.plain[0].trim_matches('"').to_owned()
-    }
-
-    fn member(&self) -> String {
-        self.option("as").map_or(String::new(), shown::whole_id)
-    }
-
-    fn pairs(&self) -> impl Iterator<Item = (&'a str, &'a str)> {
-        self.plain[1..].iter().map(|word| word.split_once(':').unwrap())
-    }
-
-    fn join(&self) -> JoinGroupRequest {
-        let protocols = self.pairs().map(|(name, metadata)| JoinGroupRequestProtocol {
-            name: name.to_owned(),
-            metadata: subscription(metadata),
-        });
-        JoinGroupRequest {
-            group_id: self.group(),
-            session_timeout_ms: self.number("session", 10) * 1_000,
-            rebalance_timeout_ms: self.number("rebalance", 60) * 1_000,
-            member_id: self.member(),
-            group_instance_id: self.text("instance"),
-            protocol_type: self.text("type").unwrap_or("consumer".to_owned()),
-            protocols: protocols.collect(),
-            reason: None,
-        }
-    }
-
-    fn sync(&self) -> SyncGroupRequest {
-        let assignments = self.pairs().map(|(member, assignment)| SyncGroupRequestAssignment {
-            member_id: shown::whole_id(member),
-            assignment: Bytes::copy_from_slice(assignment.as_bytes()),
-        });
-        SyncGroupRequest {
-            group_id: self.group(),
-            generation_id: self.number("gen", -1),
-            member_id: self.member(),
-            group_instance_id: self.text("instance"),
-            protocol_type: self.text("type"),
-            protocol_name: self.text("protocol"),
-            assignments: assignments.collect(),
-        }
-    }
-
-    fn heartbeat(&self) -> HeartbeatRequest {
-        HeartbeatRequest {
-            group_id: self.group(),
-            generation_id: self.number("gen", -1),
-            member_id: self.member(),
-            group_instance_id: self.text("instance"),
-        }
-    }
-
-    fn leave(&self, version: i16) -> LeaveGroupRequest {
-        let member = |word: &&str| {
-            let (id, instance) = word.split_once('@').map_or((*word, None), |(id, it)| (id, Some(it)));
-            let group_instance_id = instance.map(str::to_owned);
-            MemberIdentity { member_id: shown::whole_id(id), group_instance_id, reason: None }
-        };
-        let members: Vec<MemberIdentity> = self.plain[1..].iter().map(member).collect();
-        match version {
-            0..3 => {
-                let member_id = members[0].member_id.clone();
-                LeaveGroupRequest { group_id: self.group(), member_id, members: Vec::new() }
-            }
-            _ => LeaveGroupRequest { group_id: self.group(), members, ..Default::default() },
-        }
-    }
-
-    fn commit(&self) -> OffsetCommitRequest {
-        OffsetCommitRequest {
-            group_id: self.group(),
-            generation_id_or_member_epoch: self.number("gen", -1),
-            member_id: self.member(),
-            group_instance_id: self.text("instance"),
-            retention_time_ms: self.option("retention").map_or(-1, |it| it.parse::<i64>().unwrap() * 1_000),
-            topics: offsets(&self.plain[1..]),
-        }
-    }
-
-    fn fetch(&self) -> FetchOffsets {
-        let require_stable = self.plain.contains(&"stable");
-        let named = self.plain[1..].iter().filter(|word| **word != "stable").map(|word| {
-            let (name, partition) = partition(word);
-            let (name, topic_id) = topic(name);
-            OffsetFetchRequestTopics { name, topic_id, partition_indexes: vec![partition] }
-        });
-        let topics: Vec<OffsetFetchRequestTopics> = named.collect();
-        let topics = if topics.is_empty() { None } else { Some(topics) };
-        let group = OffsetFetchRequestGroup { group_id: self.group(), topics, ..Default::default() };
-        FetchOffsets { group, require_stable }
-    }
-
-    fn forget(&self) -> OffsetDeleteRequest {
-        let topics = self.plain[1..].iter().map(|word| {
-            let (name, partition_index) = partition(word);
-            let partitions = vec![OffsetDeleteRequestPartition { partition_index }];
-            OffsetDeleteRequestTopic { name: name.to_owned(), partitions }
-        });
-        OffsetDeleteRequest { group_id: self.group(), topics: topics.collect() }
-    }
-}
-
-fn partition(word: &str) -> (&str, i32) {
-    let (topic, partition) = word.rsplit_once('-').unwrap();
-    (topic, partition.parse().unwrap())
-}
-
-fn topic(word: &str) -> (String, Uuid) {
-    let (name, id) = word.split_once('#').unwrap_or((word, "0"));
-    (name.to_owned(), Uuid::from_u64_pair(0, id.parse().unwrap()))
-}
-
-fn offsets(words: &[&str]) -> Vec<OffsetCommitRequestTopic> {
-    let topic = |word: &&str| {
-        let (at, offset) = word.split_once('=').unwrap();
-        let (offset, metadata) = offset.split_once('/').map_or((offset, None), |(it, said)| (it, Some(said)));
-        let (name, partition_index) = partition(at);
-        let (name, topic_id) = topic(name);
-        let partition = OffsetCommitRequestPartition {
-            partition_index,
-            committed_offset: offset.parse().unwrap(),
-            committed_leader_epoch: -1,
-            committed_metadata: metadata.map(str::to_owned),
-        };
-        OffsetCommitRequestTopic { name, topic_id, partitions: vec![partition] }
-    };
-    words.iter().map(topic).collect()
-}
-
-fn subscription(text: &str) -> Bytes {
-    let Some(topics) = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')) else {
-        return Bytes::copy_from_slice(text.as_bytes());
-    };
-    let topics = topics.split(',').filter(|topic| !topic.is_empty()).map(str::to_owned).collect();
-    let mut w = Writer::new();
-    w.i16(0);
-    ConsumerProtocolSubscription { topics, ..Default::default() }.encode(&mut w, 0).unwrap();
-    w.into_bytes()
+/// Tells what it begins with, as the ids of the consumer protocol do not.
+fn fresh_id(prefix: &str, number: u64) -> Uuid {
+    let sum = prefix.bytes().fold(0_u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
+    Uuid::from_u64_pair(u64::from(sum) << 32, number)
 }
 
 fn error_name(code: i16) -> &'static str {
