@@ -6,6 +6,8 @@ mod cleaning;
 #[path = "logs/world.rs"]
 mod world;
 
+use std::cell::Cell;
+use std::future::pending;
 use std::rc::Rc;
 
 use cleaning::{CODECS, KeyValue, keyed, means, one, records_of, task, tombstone};
@@ -13,8 +15,9 @@ use protocol::records::batch::{BatchHeader, BatchView};
 use protocol::records::compression::Codec;
 use protocol::records::control::end_transaction;
 use storage::catalogue::Entry;
-use storage::compaction::{Cleanable, Task};
-use storage::disk::memory::{ENOSPC, Fault, Operation};
+use storage::compaction::{Cleanable, Means, Task};
+use storage::disk::LocalFuture;
+use storage::disk::memory::{ENOSPC, Fault, Operation, pause};
 use storage::log::{Log, LogConfig, ReadOutcome};
 use world::{NOW_MS, World, stamp};
 
@@ -440,6 +443,70 @@ fn log_can_be_closed_or_deleted_in_the_middle() {
         let log = world.open(Some(entry));
         let offsets: Vec<i64> = found(&world, &log).iter().map(|(offset, ..)| *offset).collect();
         assert!((43..50).all(|offset| offsets.contains(&offset)), "seed {seed}: {offsets:?}");
+    }
+}
+
+/// Pauses as `pause` says of so many bytes.
+fn pausing(pause: impl Fn(u64) -> LocalFuture<'static, ()> + 'static) -> Means {
+    Means { pause: Rc::new(pause), ..means() }
+}
+
+#[test]
+fn every_byte_read_and_written_is_told() {
+    let world = World::with(1, config());
+    let batches: Vec<Vec<u8>> =
+        (0..50).map(|at| one(&format!("k{}", at % 7), &format!("{at}{}", "v".repeat(90)))).collect();
+    let log = filled(&world, &batches);
+    let told = Rc::new(Cell::new(0));
+    let counting = pausing({
+        let told = told.clone();
+        move |bytes| {
+            told.set(told.get() + bytes);
+            Box::pin(pause(1))
+        }
+    });
+    let done = world.executor.block_on(log.compact(task(&log, 0, NOW_MS), counting)).unwrap();
+    assert_eq!(told.get(), done.read_bytes + done.written_bytes);
+    assert_eq!(done.read_bytes, 2 * done.bytes_before, "once for the keys, once to be written anew");
+    assert!(done.written_bytes >= done.bytes_after && done.bytes_after > 0);
+}
+
+/// However few bytes a second it may move.
+#[test]
+fn pause_without_an_end_holds_up_nobody() {
+    for pauses in 0..16 {
+        for is_deleted in [false, true] {
+            let world = World::with(pauses, config());
+            let batches: Vec<Vec<u8>> =
+                (0..50).map(|at| one(&format!("k{}", at % 7), &format!("{at}{}", "v".repeat(90)))).collect();
+            let log = filled(&world, &batches);
+            let left = Cell::new(pauses);
+            let halting = pausing(move |_| match left.get().checked_sub(1) {
+                Some(fewer) => {
+                    left.set(fewer);
+                    Box::pin(pause(1))
+                }
+                None => Box::pin(pending()),
+            });
+            let has_ended = Rc::new(Cell::new(false));
+            world.executor.spawn({
+                let (compacting, has_ended) =
+                    (log.compact(task(&log, 0, NOW_MS), halting), has_ended.clone());
+                async move {
+                    compacting.await.map(drop).unwrap_err();
+                    has_ended.set(true);
+                }
+            });
+            world.executor.run();
+            assert!(!has_ended.get(), "{pauses}");
+            if is_deleted {
+                world.executor.block_on(log.delete(protocol::ids::Uuid([1; 16]))).map(drop).unwrap();
+            } else {
+                let entry = world.executor.block_on(log.close()).unwrap();
+                check_all_keys(&world, Some(entry), pauses);
+            }
+            assert!(has_ended.get());
+        }
     }
 }
 

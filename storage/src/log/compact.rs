@@ -7,8 +7,11 @@
 //! Whoever reads an old file goes on reading it. Nobody opens one while names change, and who looked meanwhile looks
 //! again.
 
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
+use std::task::Poll;
 
 use bytes::Bytes;
 use protocol::records::batch::{BatchError, BatchView, HEADER_BYTES, LENGTH_OVERHEAD_BYTES};
@@ -199,7 +202,7 @@ impl Compaction<'_> {
                     })
                     .await;
                 windows.advance(&walked)?;
-                self.moved(bytes).await?;
+                self.read(bytes).await?;
                 if walked.is_stopped {
                     return Ok(gather.keys);
                 }
@@ -233,15 +236,13 @@ impl Compaction<'_> {
                     })
                     .await;
                 windows.advance(&walked)?;
-                self.moved(bytes).await?;
+                self.read(bytes).await?;
                 for data in made.take_full() {
-                    let bytes = target.write(data).await?;
-                    self.done.written_bytes += bytes;
-                    self.moved(0).await?;
+                    self.write(&mut target, data).await?;
                 }
             }
         }
-        self.done.written_bytes += target.write(made.take_rest()).await?;
+        self.write(&mut target, made.take_rest()).await?;
         let before: u64 = group.iter().map(|source| u64::from(source.bytes)).sum();
         self.done.bytes_before += before;
         self.done.bytes_after += u64::from(made.bytes);
@@ -295,10 +296,27 @@ impl Compaction<'_> {
         Ok(())
     }
 
-    /// So many bytes more were read: others get their turn. Ends what is no longer wanted.
-    async fn moved(&mut self, bytes: u64) -> Result<(), Error> {
+    async fn read(&mut self, bytes: u64) -> Result<(), Error> {
         self.done.read_bytes += bytes;
-        (self.means.pause)(bytes).await;
+        self.pause(bytes).await
+    }
+
+    async fn write(&mut self, target: &mut Target, data: Bytes) -> Result<(), Error> {
+        let bytes = target.write(data).await?;
+        self.done.written_bytes += bytes;
+        self.pause(bytes).await
+    }
+
+    /// So many bytes more were moved: others get their turn. Ends what is no longer wanted, however long the pause.
+    async fn pause(&self, bytes: u64) -> Result<(), Error> {
+        let mut pausing = (self.means.pause)(bytes);
+        let mut ended = pin!(self.log.waiting.until(|| self.log.may_compact().is_err()));
+        poll_fn(|context| {
+            let is_over =
+                pausing.as_mut().poll(context).is_ready() || ended.as_mut().poll(context).is_ready();
+            if is_over { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
         self.log.may_compact()
     }
 

@@ -53,6 +53,7 @@ impl Log {
         let log = Rc::clone(self);
         Box::pin(async move {
             log.state.borrow_mut().is_ending = true;
+            log.waiting.wake_idle();
             let is_at_rest = |state: &State| !state.is_in_upkeep && !state.is_compacting;
             log.waiting.until(|| is_at_rest(&log.state.borrow())).await;
             log.flush().await;

@@ -89,7 +89,10 @@ impl Waiting {
             if is_so() {
                 return Poll::Ready(());
             }
-            self.inner.borrow_mut().idle.push(context.waker().clone());
+            let idle = &mut self.inner.borrow_mut().idle;
+            if !idle.iter().any(|known| known.will_wake(context.waker())) {
+                idle.push(context.waker().clone());
+            }
             Poll::Pending
         })
         .await;
