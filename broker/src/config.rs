@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use cluster::controller;
 use cluster::groups::GroupSettings;
-use cluster::metadata::Overrides;
+use cluster::metadata::{Image, Overrides, ResourceKind};
 use protocol::messages::create_topics_request::CreatableTopic;
 use reactor::{CorePlan, Kind, Pin, Plan, Shares};
 
@@ -64,6 +64,7 @@ pub(crate) struct Config {
     pub(crate) groups: GroupSettings,
     /// The topic that keeps groups, as it is created.
     pub(crate) offsets_topic: CreatableTopic,
+    /// At the start; see [`Config::log_cleaner_now`].
     pub(crate) log_cleaner: LogCleaner,
     /// What was said of Kafka's settings, by name: the defaults of topics' settings come from here.
     pub(crate) statics: Overrides,
@@ -74,7 +75,7 @@ pub(crate) struct Config {
 }
 
 /// `log.cleaner.*`, for all cores together.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct LogCleaner {
     pub(crate) enable: bool,
     pub(crate) backoff_ms: u64,
@@ -179,6 +180,16 @@ impl Config {
             delete_topic_enable: self.delete_topic_enable,
             statics: self.statics.clone(),
         }
+    }
+
+    /// As far as they were changed since the start, by what was set for this broker, else for all.
+    pub(crate) fn log_cleaner_now(&self, image: &Image) -> LogCleaner {
+        let node_id = self.node_id.to_string();
+        // The later one wins.
+        let set = ["", node_id.as_str()]
+            .into_iter()
+            .filter_map(|name| image.configs.of(ResourceKind::Broker, name));
+        log_cleaner(&self.values.with_live(set))
     }
 
     pub(crate) fn tail_cache_bytes(&self, core: usize) -> usize {

@@ -119,7 +119,7 @@ impl Shard {
             producer_ids: ProducerIds::default(),
             coordinators: RefCell::default(),
             group_settings: Arc::new(config.groups.clone()),
-            cleaning: Cleaning::default(),
+            cleaning: Cleaning::new(config.log_cleaner),
             checkpointed_ns: Cell::new(host.now_ns()),
             closing: Cell::new(false),
             until_closing: RefCell::new(None),
@@ -138,6 +138,7 @@ impl Shard {
         self.closing.set(true);
         self.call_off_all();
         self.close_groups();
+        self.cleaning.stir();
         let waiting = self.until_closing.borrow_mut().take();
         if let Some(waiting) = waiting {
             waiting.fulfil(());

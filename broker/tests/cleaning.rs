@@ -3,6 +3,8 @@
 
 #[path = "server/process.rs"]
 mod process;
+#[path = "start/started.rs"]
+mod started;
 #[path = "server/wire.rs"]
 mod wire;
 
@@ -12,12 +14,18 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
-use protocol::messages::{CreateTopicsRequest, CreateTopicsResponse};
+use protocol::messages::delete_topics_request::DeleteTopicState;
+use protocol::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
+use protocol::messages::{
+    CreateTopicsRequest, CreateTopicsResponse, DeleteTopicsRequest, DeleteTopicsResponse,
+    IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse,
+};
 use protocol::records::batch::{BatchHeader, batches};
 use protocol::records::builder::BatchBuilder;
 use protocol::records::compression::{Codec, Decompressor};
 
 use process::Server;
+use started::{Folder, Started};
 use wire::Wire;
 
 /// For what happens in the background. Generous: the machine may have other work.
@@ -37,6 +45,10 @@ const SETTINGS: [&str; 10] = [
 ];
 
 fn create(server: &Server, topic: &str, configs: &[(&str, &str)]) {
+    create_by(&mut Wire::connect(server.address()), topic, configs);
+}
+
+fn create_by(wire: &mut Wire, topic: &str, configs: &[(&str, &str)]) {
     let config = |(name, value): &(&str, &str)| CreatableTopicConfig {
         name: (*name).to_owned(),
         value: Some((*value).to_owned()),
@@ -49,8 +61,21 @@ fn create(server: &Server, topic: &str, configs: &[(&str, &str)]) {
         ..CreatableTopic::default()
     };
     let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 30_000, ..Default::default() };
-    let answer: CreateTopicsResponse = Wire::connect(server.address()).ask(5, &request);
+    let answer: CreateTopicsResponse = wire.ask(5, &request);
     assert_eq!(answer.topics[0].error_code, 0, "{:?}", answer.topics[0].error_message);
+}
+
+const TOPIC: i8 = 2;
+const BROKER: i8 = 4;
+
+fn set(wire: &mut Wire, kind: i8, name: &str, setting: &str, value: &str) {
+    let change =
+        AlterableConfig { name: setting.to_owned(), config_operation: 0, value: Some(value.to_owned()) };
+    let resource =
+        AlterConfigsResource { resource_type: kind, resource_name: name.to_owned(), configs: vec![change] };
+    let request = IncrementalAlterConfigsRequest { resources: vec![resource], validate_only: false };
+    let answer: IncrementalAlterConfigsResponse = wire.ask(1, &request);
+    assert_eq!(answer.responses[0].error_code, 0, "{:?}", answer.responses[0].error_message);
 }
 
 fn now_ms() -> i64 {
@@ -195,4 +220,117 @@ fn compacted_topic_stays_small_whenever_the_broker_is_killed() {
     assert!(checkpoint.contains("table 0 "), "{checkpoint}");
     server.start_again();
     assert_eq!(newest(&server).0, expected);
+}
+
+#[test]
+fn overdue_records_are_compacted_however_clean_the_log() {
+    const LAG_MS: i64 = 3_600_000;
+    let server = Server::start("compaction-lag", &SETTINGS);
+    let lag = LAG_MS.to_string();
+    // A share that no log exceeds.
+    let configs = [
+        ("cleanup.policy", "compact"),
+        ("min.cleanable.dirty.ratio", "1"),
+        ("max.compaction.lag.ms", lag.as_str()),
+    ];
+    let small = ("internal.segment.bytes", "2000");
+    create(&server, "young", &[configs[0], configs[1], configs[2], small]);
+    create(&server, "ageing", &[configs[0], configs[1], configs[2], small]);
+    create(&server, "rolled", &configs);
+    create(&server, "timeless", &[configs[0], configs[1], configs[2], small]);
+    let mut wire = Wire::connect(server.address());
+    let mut fill = |topic: &str, timestamp: i64, count: usize| {
+        for at in 0..count {
+            let batch = record(Codec::None, timestamp, Some("key"), Some(&format!("{at:0300}")));
+            assert_eq!(wire.produce(topic, 0, &batch).error_code, 0);
+        }
+    };
+    fill("young", now_ms(), 20);
+    // The time counts that a producer says.
+    fill("timeless", -1, 20);
+    let due_ms = now_ms() + 3_000;
+    fill("ageing", due_ms - LAG_MS, 20);
+    // The last segment is never compacted, but it ends when its first record is as old as that.
+    fill("rolled", now_ms() - LAG_MS - 1_000, 20);
+    fill("rolled", now_ms(), 1);
+    eventually("what was in the last segment is compacted", || read_all(&server, "rolled").1 == 2);
+    eventually("the first dirty record is old", || read_all(&server, "ageing").1 < 20);
+    assert!(now_ms() > due_ms, "not before it is older than that");
+    assert_eq!(read_all(&server, "young").1, 20);
+    assert_eq!(read_all(&server, "timeless").1, 20);
+    set(&mut wire, TOPIC, "young", "max.compaction.lag.ms", "1");
+    eventually("a shorter time holds at once", || read_all(&server, "young").1 < 20);
+}
+
+/// Over all cores.
+fn sum(broker: &Started, series: &str) -> u64 {
+    let (_, body) = broker.metrics();
+    let lines = body.lines().filter(|line| line.starts_with(&format!("{series}{{")));
+    lines.map(|line| line.rsplit(' ').next().unwrap_or_default().parse::<u64>().expect("a count")).sum()
+}
+
+/// About 600 KB of ten keys, not to be compacted until somebody says so.
+fn fill_slowly(wire: &mut Wire, topic: &str) {
+    create_by(wire, topic, &[("internal.segment.bytes", "100000"), ("min.cleanable.dirty.ratio", "0.01")]);
+    for _ in 0..60 {
+        let mut builder = BatchBuilder::new(BatchHeader::default());
+        for key in 0..10_u8 {
+            builder.append(now_ms(), Some(&[key]), Some(&[b'v'; 1000]), &[]).expect("it fits");
+        }
+        let answer = wire.produce(topic, 0, &builder.build().expect("it fits"));
+        assert_eq!(answer.error_code, 0);
+    }
+}
+
+#[test]
+fn compaction_keeps_to_its_bytes_a_second_and_to_others_as_soon_as_they_are_set() {
+    const RATE: &str = "log.cleaner.io.max.bytes.per.second";
+    const BYTES_PER_SECOND: u64 = 400_000;
+    let folder = Folder::new("compaction-rate");
+    let settings = format!(
+        "listeners = 'PLAINTEXT://127.0.0.1:0'\nhttp_listen = '127.0.0.1:0'\ncores = 1\n\
+         log.cleaner.backoff.ms = 20\nlog.cleaner.io.max.bytes.per.second = {BYTES_PER_SECOND}\n"
+    );
+    let broker = Started::on(&folder, &settings);
+    let mut wire = Wire::connect(broker.listening()[0]);
+    let runs = |broker: &Started| sum(broker, "millstream_cleaner_runs_total");
+    fill_slowly(&mut wire, "paced");
+    let began = Instant::now();
+    set(&mut wire, TOPIC, "paced", "cleanup.policy", "compact");
+    eventually("it is compacted", || runs(&broker) == 1);
+    let took = began.elapsed();
+    let read = sum(&broker, "millstream_cleaner_read_bytes_total");
+    let moved = read + sum(&broker, "millstream_cleaner_written_bytes_total");
+    assert!(read > 1_000_000, "all but the last segment is read twice: {read}");
+    let least = Duration::from_secs_f64(moved as f64 / BYTES_PER_SECOND as f64);
+    assert!(took >= least.mul_f64(0.95), "{moved} bytes in {took:?}");
+    assert!(took < least * 2 + Duration::from_secs(10), "{moved} bytes in {took:?}");
+    // Two weeks' work, until somebody changes his mind.
+    set(&mut wire, BROKER, "", RATE, "1");
+    fill_slowly(&mut wire, "slow");
+    set(&mut wire, TOPIC, "slow", "cleanup.policy", "compact");
+    thread::sleep(Duration::from_millis(1_500));
+    assert_eq!(runs(&broker), 1);
+    set(&mut wire, BROKER, "1", RATE, "1e9");
+    eventually("it is compacted at the new pace", || runs(&broker) == 2);
+    // Neither a deletion nor a stop waits for what goes slowly.
+    set(&mut wire, BROKER, "1", RATE, "1");
+    for topic in ["gone", "left"] {
+        fill_slowly(&mut wire, topic);
+        set(&mut wire, TOPIC, topic, "cleanup.policy", "compact");
+        thread::sleep(Duration::from_millis(500));
+        let began = Instant::now();
+        if topic == "gone" {
+            let named = DeleteTopicState { name: Some(topic.to_owned()), ..Default::default() };
+            let request =
+                DeleteTopicsRequest { topics: vec![named], timeout_ms: 30_000, ..Default::default() };
+            let answer: DeleteTopicsResponse = wire.ask(6, &request);
+            assert_eq!(answer.responses[0].error_code, 0);
+            assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+        }
+    }
+    assert_eq!(runs(&broker), 2);
+    let began = Instant::now();
+    broker.stop();
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
 }

@@ -35,7 +35,7 @@ pub fn check(own: &Overrides, layers: &Layers<'_>) -> Result<(), Invalid> {
         }
     }
     for bound in BOUNDS.iter().filter(|bound| own.get(bound.name).is_some()) {
-        bound.check(layers)?;
+        bound.check(bound.name, layers)?;
     }
     for (session, heartbeat) in SESSIONS {
         let is_own = own.get(session).is_some() || own.get(heartbeat).is_some();
@@ -44,6 +44,16 @@ pub fn check(own: &Overrides, layers: &Layers<'_>) -> Result<(), Invalid> {
         }
     }
     Ok(())
+}
+
+/// Whether a broker's setting keeps to the bounds for the groups that take it from there. `layers` are the broker's.
+pub fn check_default(name: &str, layers: &Layers<'_>) -> Result<(), Invalid> {
+    let takes_it = |group: &&GroupSetting| group.synonyms.iter().any(|one| one.name == name);
+    let group = GROUP_SETTINGS.iter().find(takes_it).expect("a default of groups");
+    BOUNDS
+        .iter()
+        .filter(|bound| bound.name == group.setting.name)
+        .try_for_each(|bound| bound.check(name, layers))
 }
 
 /// Why a value that Kafka takes is refused here: nothing would act on it.
@@ -73,8 +83,9 @@ struct Limit {
 }
 
 impl Bound {
-    fn check(&self, layers: &Layers<'_>) -> Result<(), Invalid> {
-        let (name, value) = (self.name, number(self.name, layers));
+    /// `name` is what it is called towards whoever set it.
+    fn check(&self, name: &str, layers: &Layers<'_>) -> Result<(), Invalid> {
+        let value = number(self.name, layers);
         if let Some(least) = self.least.as_ref().filter(|least| value < least.in_force(layers)) {
             return Err(Invalid(format!("{name} must be greater than or equal to {}", least.broker)));
         }

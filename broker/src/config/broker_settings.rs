@@ -14,6 +14,7 @@ mod security;
 mod topics;
 mod transactions;
 
+use cluster::live_settings::LIVE_SETTINGS;
 use cluster::setting::Default::{self, Null, Required, Text};
 use cluster::setting::Importance::{self, High, Low, Medium};
 use cluster::setting::Kind::{self, Boolean, Class, Double, Int, List, Long, Password, Short, String};
@@ -174,6 +175,18 @@ const fn internal(
 ) -> BrokerSetting {
     let row = row(name, kind, default, valid, importance, update, standing, doc);
     BrokerSetting { is_internal: true, ..row }
+}
+
+/// One that can change while the broker runs, and is no topic's default.
+const fn live(name: &str) -> BrokerSetting {
+    let mut at = 0;
+    while at < LIVE_SETTINGS.len() {
+        if same(LIVE_SETTINGS[at].name, name) {
+            return BrokerSetting { setting: LIVE_SETTINGS[at], update: ClusterWide, is_internal: false };
+        }
+        at += 1;
+    }
+    panic!("no setting of that name changes while the broker runs")
 }
 
 /// A topic's default stands as the topic's setting does.

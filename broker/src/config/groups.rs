@@ -12,6 +12,7 @@ pub(super) fn settings(values: &Values) -> GroupSettings {
     let names = |name| values.list(name).unwrap_or_default();
     let between = |low, high| (values.int(low), values.int(high));
     GroupSettings {
+        node_id: values.int("node.id"),
         serves_consumer_protocol: names("group.coordinator.rebalance.protocols")
             .iter()
             .any(|protocol| protocol == "consumer"),

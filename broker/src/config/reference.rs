@@ -3,8 +3,9 @@
 use std::fmt::Write;
 
 use cluster::group_settings::GROUP_SETTINGS;
+use cluster::live_settings;
 use cluster::setting::{Setting, Standing, Valid};
-use cluster::topic_settings::{TOPIC_SETTINGS, changeable_default};
+use cluster::topic_settings::TOPIC_SETTINGS;
 
 use super::broker_settings::{self, AREAS, BrokerSetting, SINGLE_NODE};
 use super::own_settings::{OWN_SETTINGS, OwnSetting};
@@ -109,9 +110,9 @@ fn table<'a>(out: &mut String, rows: impl Iterator<Item = (&'a Setting, String)>
     }
 }
 
-/// Kafka changes more while it runs; here only what topics take from their broker.
+/// Kafka changes more while it runs; here what acts at once.
 fn scope(row: &BrokerSetting) -> &'static str {
-    if changeable_default(row.setting.name).is_some() { "while running" } else { "at start" }
+    if live_settings::find(row.setting.name).is_some() { "while running" } else { "at start" }
 }
 
 fn own_scope(own: &OwnSetting) -> String {

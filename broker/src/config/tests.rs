@@ -4,8 +4,10 @@ use super::broker_settings::{BrokerSetting, SINGLE_NODE, Update};
 use super::own_settings::OWN_SETTINGS;
 use super::*;
 use cluster::group_settings::{self, GROUP_SETTINGS};
+use cluster::live_settings;
+use cluster::metadata::MetadataRecord;
 use cluster::setting::{Default as SettingDefault, Kind as SettingKind, Setting, Standing};
-use cluster::topic_settings::{TOPIC_SETTINGS, changeable_default};
+use cluster::topic_settings::TOPIC_SETTINGS;
 
 fn load_all(
     file: &str,
@@ -310,13 +312,46 @@ fn tables_are_consistent() {
 
 #[test]
 fn what_changes_while_running_is_what_kafka_changes_for_all_brokers() {
-    let changeable = |row: &&BrokerSetting| changeable_default(row.setting.name).is_some();
+    let changeable = |row: &&BrokerSetting| live_settings::find(row.setting.name).is_some();
     let rows: Vec<_> = broker_settings::all().filter(changeable).collect();
     assert!(rows.len() > 10, "{}", rows.len());
     for row in rows {
         assert_eq!(row.update, Update::ClusterWide, "{}", row.setting.name);
         assert_eq!(row.setting.standing, Standing::Honoured, "{}", row.setting.name);
     }
+}
+
+#[test]
+fn compaction_goes_by_what_was_set_last_for_this_broker_or_else_for_all() {
+    let config =
+        load("node.id = 7\nlog.cleaner.backoff.ms = '20 s'\nlog.cleaner.dedupe.buffer.size = '8 MiB'");
+    let mut image = Image::new("c");
+    assert_eq!(config.log_cleaner_now(&image), config.log_cleaner);
+    let mut offset = 0;
+    let mut set = |name: &str, key: &str, value: Option<&str>| {
+        let record = protocol::messages::ConfigRecord {
+            resource_type: ResourceKind::Broker.code(),
+            resource_name: name.to_owned(),
+            name: key.to_owned(),
+            value: value.map(str::to_owned),
+        };
+        image.apply(&MetadataRecord::Config(record), offset).unwrap();
+        offset += 1;
+        config.log_cleaner_now(&image)
+    };
+    let rate = "log.cleaner.io.max.bytes.per.second";
+    set("", "log.cleaner.backoff.ms", Some(" 30 "));
+    set("", rate, Some("2e6"));
+    set("8", rate, Some("1"));
+    let now = set("7", rate, Some("1000"));
+    let expected = LogCleaner { backoff_ms: 30, io_max_bytes_per_second: 1000.0, ..config.log_cleaner };
+    assert_eq!(now, expected);
+    // Read at the start only.
+    assert_eq!(set("7", "log.cleaner.enable", Some("false")), expected);
+    let now = set("7", rate, None);
+    assert_eq!(now, LogCleaner { io_max_bytes_per_second: 2e6, ..expected });
+    set("", rate, None);
+    assert_eq!(set("", "log.cleaner.backoff.ms", None), config.log_cleaner);
 }
 
 #[test]

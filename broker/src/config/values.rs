@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use cluster::live_settings;
 use cluster::metadata::Overrides;
 use cluster::setting::{Setting, Standing, Value};
 use cluster::topic_settings;
@@ -26,6 +27,8 @@ pub(crate) enum Origin {
     Environment(String),
     /// The argument.
     CommandLine(String),
+    /// Since the start, through the admin API.
+    Running,
 }
 
 /// What is wrong, and where.
@@ -101,6 +104,20 @@ impl Values {
             let value = setting.parse(text).expect("valid in the table");
             self.0.insert(setting.name, Given { text: text.to_owned(), value, origin: Origin::SingleNode });
         }
+    }
+
+    /// With what was set while running instead, as far as that acts at once.
+    pub(super) fn with_live<'a>(&self, set: impl IntoIterator<Item = &'a Overrides>) -> Self {
+        let mut values = self.clone();
+        for (name, text) in set.into_iter().flat_map(Overrides::iter) {
+            let Some(setting) = live_settings::own(name) else { continue };
+            // Checked when it was set.
+            if let Ok(value) = setting.parse(text) {
+                let given = Given { text: text.to_owned(), value, origin: Origin::Running };
+                values.0.insert(setting.name, given);
+            }
+        }
+        values
     }
 
     /// Takes in one value of a core.
@@ -263,6 +280,7 @@ impl fmt::Display for Origin {
             Self::File { path, line, column } => write!(f, "{path}:{line}:{column}"),
             Self::Environment(variable) => f.write_str(variable),
             Self::CommandLine(argument) => f.write_str(argument),
+            Self::Running => f.write_str("set while running"),
         }
     }
 }

@@ -1,13 +1,17 @@
 //! Compaction: one log of this core after the other, the one with the largest dirty share first.
 //!
 //! `log.cleaner.*` say how much memory, how many bytes a second and how long a rest; they are shared out among the
-//! cores. A log that nobody has opened is judged by what the catalogue says of it. The rules are
+//! cores. They may change at any time: a rest ends then, and a compaction that is under way goes on at the new pace,
+//! with the memory that it began with. A log that nobody has opened is judged by what the catalogue says of it. The rules are
 //! `storage::compaction`'s.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
+use std::future::{Future, poll_fn};
 use std::ops::Bound;
+use std::pin::pin;
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::Duration;
 
 use protocol::ids::Uuid;
@@ -21,10 +25,12 @@ use storage::format::CLEANER_OFFSETS;
 use storage::log::LogDir;
 
 use super::{PartitionId, Shard};
+use crate::config::LogCleaner;
 use crate::metrics::Value;
 use crate::partition::Partition;
 use crate::partition::home::Home;
 use crate::partition::settings::TopicSettings;
+use crate::promise::{Promise, promise};
 
 /// Logs judged before others get their turn.
 const LOGS_AT_ONCE: usize = 16;
@@ -34,8 +40,11 @@ const CHECKPOINT_EVERY: Duration = Duration::from_secs(5);
 const CHECKPOINT_BYTES_MAX: usize = 64 << 20;
 
 /// What a core knows of its own compactions.
-#[derive(Default)]
 pub(crate) struct Cleaning {
+    /// What holds now.
+    settings: Cell<LogCleaner>,
+    /// The one who compacts, where he rests or goes slowly.
+    resting: RefCell<Option<Promise<()>>>,
     /// Logs that could not be compacted. Not tried again before the next start.
     failed: RefCell<BTreeSet<PartitionId>>,
     /// Of the dirtiest log, as of the last look.
@@ -45,6 +54,43 @@ pub(crate) struct Cleaning {
 }
 
 impl Cleaning {
+    pub(super) fn new(settings: LogCleaner) -> Self {
+        Self {
+            settings: Cell::new(settings),
+            resting: RefCell::default(),
+            failed: RefCell::default(),
+            dirty_ratio_max: Cell::default(),
+            is_ahead: Cell::default(),
+        }
+    }
+
+    /// From now on these hold.
+    pub(super) fn follow(&self, settings: LogCleaner) {
+        if self.settings.replace(settings) != settings {
+            self.stir();
+        }
+    }
+
+    /// Ends a rest.
+    pub(super) fn stir(&self) {
+        let resting = self.resting.borrow_mut().take();
+        if let Some(resting) = resting {
+            resting.fulfil(());
+        }
+    }
+
+    /// Waits that long, or until there is something to look at. One at a time.
+    async fn rest(&self, duration: Duration) {
+        let (promise, promised) = promise();
+        *self.resting.borrow_mut() = Some(promise);
+        let (mut stirred, mut over) = (pin!(promised), host().sleep(duration));
+        poll_fn(|context| {
+            let ended = stirred.as_mut().poll(context).is_ready() || over.as_mut().poll(context).is_ready();
+            if ended { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+
     pub(super) fn measure(&self) -> [Value; 2] {
         let failed = self.failed.borrow().len() as u64;
         let percent = (self.dirty_ratio_max.get() * 100.0) as u64;
@@ -78,7 +124,8 @@ async fn clean_for_ever(shard: Rc<Shard>) {
             None => false,
         };
         if !has_got_on {
-            host().sleep(Duration::from_millis(shard.config.log_cleaner.backoff_ms)).await;
+            let backoff_ms = shard.cleaning.settings.get().backoff_ms;
+            shard.cleaning.rest(Duration::from_millis(backoff_ms)).await;
         }
     }
 }
@@ -188,37 +235,74 @@ async fn clean_partition(
     cleanable: Cleanable,
 ) -> Result<Compacted, Error> {
     let log = partition.opened().await?;
-    let config = &shard.config;
+    let cleaner = shard.cleaning.settings.get();
     let task = Task {
         cleanable,
         delete_retention_ms: settings.config.delete_retention_ms,
         now_ms: host().wall_ms(),
-        key_bytes_max: config.log_cleaner.dedupe_buffer_size / shard.cores,
-        key_load: config.log_cleaner.io_buffer_load_factor,
+        key_bytes_max: cleaner.dedupe_buffer_size / shard.cores,
+        key_load: cleaner.io_buffer_load_factor,
         secret: [host().random(), host().random()],
     };
-    let done =
-        log.compact(task, means(config.log_cleaner.io_max_bytes_per_second / shard.cores as f64)).await?;
+    let done = log.compact(task, means(shard)).await?;
     partition.upkeep(&log);
     Ok(done)
 }
 
 /// Computes on a helper thread of low priority, and moves at most so many bytes a second.
-fn means(bytes_per_second: f64) -> Means {
-    let (moved, began_ns) = (Rc::new(Cell::new(0_u64)), host().now_ns());
+fn means(shard: &Rc<Shard>) -> Means {
+    let (shard, pace) = (shard.clone(), Rc::new(Cell::new(Pace::new(host().now_ns()))));
     Means {
         offload: Rc::new(|job| host().offload(job)),
-        pause: Rc::new(move |bytes| {
-            moved.set(moved.get() + bytes);
-            let due_ns = moved.get() as f64 / bytes_per_second * 1e9;
-            let ahead_ns = due_ns - (host().now_ns() - began_ns) as f64;
-            // The rest of a second's budget is not worth a timer.
-            if ahead_ns < 1e6 {
-                host().breathe()
-            } else {
-                host().sleep(Duration::from_nanos(ahead_ns as u64))
-            }
-        }),
+        pause: Rc::new(move |bytes| Box::pin(keep_pace(shard.clone(), pace.clone(), bytes))),
+    }
+}
+
+/// Others get their turn; and it takes as long as so many bytes have to.
+async fn keep_pace(shard: Rc<Shard>, pace: Rc<Cell<Pace>>, bytes: u64) {
+    host().breathe().await;
+    let bytes_per_second = || shard.cleaning.settings.get().io_max_bytes_per_second / shard.cores as f64;
+    let rate = bytes_per_second();
+    let mut owed = pace.get();
+    owed.moved(bytes, rate);
+    while let Some(ahead) = owed.ahead(host().now_ns()) {
+        shard.cleaning.rest(ahead).await;
+        if shard.is_closing() || bytes_per_second() != rate {
+            // What was moved at another pace is forgiven.
+            owed = Pace::new(host().now_ns());
+        }
+    }
+    owed.settle(host().now_ns());
+    pace.set(owed);
+}
+
+/// How a limit of bytes a second is kept: when all that was moved is paid for.
+#[derive(Clone, Copy, Debug)]
+struct Pace {
+    paid_ns: f64,
+}
+
+/// What is owed for less is not worth a timer.
+const OWED_NS_MIN: f64 = 1e6;
+
+impl Pace {
+    fn new(now_ns: u64) -> Self {
+        Self { paid_ns: now_ns as f64 }
+    }
+
+    fn moved(&mut self, bytes: u64, bytes_per_second: f64) {
+        self.paid_ns += bytes as f64 / bytes_per_second * 1e9;
+    }
+
+    /// How much longer it has to take.
+    fn ahead(&self, now_ns: u64) -> Option<Duration> {
+        let ahead_ns = self.paid_ns - now_ns as f64;
+        (ahead_ns >= OWED_NS_MIN).then(|| Duration::from_nanos(ahead_ns as u64))
+    }
+
+    /// Time in which nothing was moved is not saved up.
+    fn settle(&mut self, now_ns: u64) {
+        self.paid_ns = self.paid_ns.max(now_ns as f64);
     }
 }
 
@@ -302,5 +386,42 @@ impl Shard {
             Some(PartitionOffset { topic: entry.topic.clone(), partition: entry.partition, offset: *offset })
         };
         cleaned.iter().filter_map(line).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND_NS: u64 = 1_000_000_000;
+
+    #[test]
+    fn moving_takes_as_long_as_the_limit_demands() {
+        let mut pace = Pace::new(5 * SECOND_NS);
+        pace.moved(500, 1000.0);
+        assert_eq!(pace.ahead(5 * SECOND_NS), Some(Duration::from_millis(500)));
+        // The time that passes meanwhile counts.
+        assert_eq!(pace.ahead(5 * SECOND_NS + SECOND_NS / 4), Some(Duration::from_millis(250)));
+        assert_eq!(pace.ahead(6 * SECOND_NS), None);
+        // Not in which nothing was moved.
+        pace.settle(9 * SECOND_NS);
+        pace.moved(1000, 1000.0);
+        assert_eq!(pace.ahead(9 * SECOND_NS), Some(Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn little_debts_add_up_and_no_limit_is_none() {
+        let mut pace = Pace::new(0);
+        for _ in 0..4 {
+            pace.moved(1, 4000.0);
+        }
+        assert_eq!(pace.ahead(0), Some(Duration::from_millis(1)));
+        assert_eq!(pace.ahead(1), None);
+        let mut pace = Pace::new(0);
+        pace.moved(u64::MAX, f64::INFINITY);
+        assert_eq!(pace.ahead(0), None);
+        // The slowest there is: hundreds of years fit.
+        pace.moved(u64::MAX, 1.0);
+        assert!(pace.ahead(0).is_some_and(|ahead| ahead > Duration::from_secs(1 << 32)));
     }
 }

@@ -1,4 +1,4 @@
-//! Settings that change while the broker runs: asked of the controller, and followed by the partitions here.
+//! Settings that change while the broker runs: asked of the controller, and followed by what this core owns.
 
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -22,8 +22,8 @@ pub(crate) struct Altered {
 #[derive(Default)]
 pub(super) struct Changed {
     topics: BTreeSet<String>,
-    /// A broker's are defaults of every topic's.
-    all_topics: bool,
+    /// A broker's, which are defaults of every topic's, too.
+    brokers: bool,
 }
 
 impl Changed {
@@ -31,7 +31,7 @@ impl Changed {
         let MetadataRecord::Config(record) = record else { return };
         match ResourceKind::from_code(record.resource_type) {
             Some(ResourceKind::Topic) => _ = self.topics.insert(record.resource_name.clone()),
-            Some(ResourceKind::Broker) => self.all_topics = true,
+            Some(ResourceKind::Broker) => self.brokers = true,
             _ => {}
         }
     }
@@ -66,10 +66,11 @@ impl Shard {
         })
     }
 
-    /// The partitions of this core act on what holds now.
+    /// This core acts on what holds now. What groups go by they find in the image.
     pub(super) fn follow(&self, changed: &Changed) {
         let image = self.image.borrow();
-        if changed.all_topics {
+        if changed.brokers {
+            self.cleaning.follow(self.config.log_cleaner_now(&image));
             self.topic_settings.borrow_mut().clear();
             for (id, partition) in self.partitions.borrow().iter() {
                 partition.apply_settings(self.settings_of(&image, id.topic, &partition.topic));

@@ -1,7 +1,7 @@
 //! AlterConfigs and IncrementalAlterConfigs: settings of topics, groups and brokers change while all of them run.
 //!
 //! A resource's changes are made together or not at all, whatever becomes of other resources. What would have no effect
-//! is refused: of a broker's settings only those change that are defaults of topics' settings.
+//! is refused: of a broker's settings only those change that [`live_settings`] names.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,8 +13,7 @@ use crate::machine::Decision;
 use crate::metadata::features::ELIGIBLE_LEADER_REPLICAS;
 use crate::metadata::{Layers, MetadataRecord, Overrides, ResourceKind};
 use crate::setting::{Kind, Setting};
-use crate::topic_settings::changeable_default;
-use crate::{group_settings, topic_settings};
+use crate::{group_settings, live_settings, topic_settings};
 
 /// Resources to change, some of which may be refused. The reply has an outcome for each, in the same order.
 #[derive(Clone, Debug)]
@@ -203,7 +202,7 @@ impl Controller {
         after: &Overrides,
     ) -> Result<(), Refused> {
         for (name, text) in after.iter().filter(|(name, text)| before.get(name) != Some(text)) {
-            let setting = changeable_default(name).expect("other settings are not set");
+            let setting = live_settings::find(name).expect("other settings are not set");
             setting.parse(text).map_err(|invalid| invalid_request(invalid.0))?;
             // Kafka: a topic may keep nothing, but that is no default.
             if name == "log.retention.ms" && text.trim() == "0" {
@@ -212,6 +211,7 @@ impl Controller {
                 )));
             }
         }
+        self.check_live(name, after)?;
         if self.image.feature(ELIGIBLE_LEADER_REPLICAS) == 0 {
             return Ok(());
         }
@@ -229,6 +229,19 @@ impl Controller {
             )));
         }
         Ok(())
+    }
+
+    /// What would hold for this broker. Kafka: what is set for all brokers has to be good without what is set for one.
+    fn check_live(&self, name: &str, after: &Overrides) -> Result<(), Refused> {
+        let layers = self.image.topic_layers("", self.settings.node_id, &self.settings.statics);
+        let (before, after) = match name {
+            "" => {
+                let of_all = Layers { broker: None, ..layers };
+                (of_all, Layers { all_brokers: Some(after), ..of_all })
+            }
+            _ => (layers, Layers { broker: Some(after), ..layers }),
+        };
+        live_settings::check(&before, &after).map_err(|invalid| invalid_request(invalid.0))
     }
 
     /// What leads from one set to the other; nothing for what stays as it is.
@@ -269,6 +282,11 @@ fn check_operation(kind: ResourceKind, change: &Change) -> Result<(), Refused> {
     match setting(kind, name) {
         Some(setting) if setting.kind == Kind::List => Ok(()),
         None if kind == ResourceKind::Broker => check_setting_name(kind, name),
+        // Kafka: brokers say it in other words.
+        Some(_) if kind == ResourceKind::Broker => {
+            let verb = verb.to_lowercase();
+            Err(invalid_config(format!("Config value {verb} is not allowed for config key: {name}")))
+        }
         _ => Err(invalid_config(format!("Can't {verb} to key {name} because its type is not LIST."))),
     }
 }
@@ -312,7 +330,7 @@ fn setting(kind: ResourceKind, name: &str) -> Option<Setting> {
     match kind {
         ResourceKind::Topic => topic_settings::find(name).map(|topic| topic.setting),
         ResourceKind::Group => group_settings::find(name).map(|group| group.setting),
-        _ => changeable_default(name),
+        _ => live_settings::find(name),
     }
 }
 

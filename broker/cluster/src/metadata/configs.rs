@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use crate::group_settings::{GROUP_SETTINGS, GroupSetting};
-use crate::setting::{Kind, Setting};
+use crate::setting::{Kind, Setting, Value};
 use crate::topic_settings::{Synonym, TOPIC_SETTINGS, TopicSetting};
 
 /// What can be configured, with the number Kafka gives it.
@@ -192,6 +192,12 @@ impl<'a> Layers<'a> {
     /// As [`Layers::resolve`] of a group's setting.
     pub fn resolve_group(&self, group: &GroupSetting) -> (Option<Cow<'a, str>>, Source) {
         self.look_up(&group.setting, group.synonyms)
+    }
+
+    /// What holds of a broker's own setting, whoever's layers these are.
+    pub fn of_broker(&self, setting: &Setting) -> Option<Value> {
+        let mut texts = self.broker_layers().filter_map(|(set, _)| set.get(setting.name));
+        texts.find_map(|text| setting.parse(text).ok()).or_else(|| setting.default_value())
     }
 
     fn look_up(&self, setting: &Setting, synonyms: &[Synonym]) -> (Option<Cow<'a, str>>, Source) {

@@ -293,9 +293,63 @@ def brokers_replaced(b):
     _then(b, BROKER, "", None, note="in the end")
 
 
+CLEANER = {"log.cleaner.backoff.ms": ("5000", "-1", "x", "", "1.5", "9223372036854775808", " 20000 "), "log.cleaner.dedupe.buffer.size": ("67108864", "1048576", "0", "-5", "x", "1048577"),
+           "log.cleaner.io.buffer.load.factor": ("0.5", "x", "", ".7"), "log.cleaner.io.max.bytes.per.second": ("x", "", "1e7", "50000000")}
+INTERVAL = "group.consumer.assignment.interval.ms"
+
+
+def brokers_live(b):
+    """Settings of a broker's own that act at once, of one broker and of all; in the end it is as it was."""
+    group, me = b.name("g"), str(b.broker.node_id)
+    sets = {**CLEANER, INTERVAL: ("0", "500", "15001", "-1", "x", "2147483648", "15000")}
+    for name, other in ((me, ""), ("", me)):
+        for key, values in sets.items():
+            for value in values:
+                _alter(b, 1, name, (key, SET, value), kind=BROKER, note=f"{name!r} {key}={value!r}")
+            _alter(b, 1, name, (key, APPEND, "5"), kind=BROKER, note=f"{name!r} append to {key}")
+            _alter(b, 1, name, (key, SET, None), kind=BROKER, note=f"{name!r} {key} null")
+        _then(b, BROKER, name, list(sets), note=f"then {name!r}")
+        _then(b, BROKER, other, list(sets), note=f"then {other!r}")
+        _then(b, GROUP, group, None, note="then the group")
+        _alter(b, 1, name, ("log.cleaner.backoff.ms", SET, "x"), (INTERVAL, SET, "15001"), ("log.cleaner.dedupe.buffer.size", SET, "5"), kind=BROKER, note=f"{name!r} three bad values")
+        _alter(b, 1, name, ("log.cleaner.backoff.ms", SET, "7000"), (INTERVAL, SET, "15001"), kind=BROKER, note=f"{name!r} a good and a bad value")
+        for key in sets:
+            _alter(b, 1, name, (key, DELETE, None), kind=BROKER, note=f"{name!r} without {key}")
+    for key, values in (("log.cleaner.io.max.bytes.per.second", ("0", "-1", "NaN", "1e400")), ("log.cleaner.io.buffer.load.factor", ("0", "-1", "2", "NaN")),
+                        ("log.cleaner.dedupe.buffer.size", ("9223372036854775807",)), ("log.cleaner.backoff.ms", ("9223372036854775807",))):
+        for value in values:
+            _alter(b, 1, "", (key, SET, value), kind=BROKER, ValidateOnly=True, note=f"validate {key}={value!r}")
+    _then(b, BROKER, me, list(sets), note="in the end")
+
+
+def brokers_live_replaced(b):
+    group, me = b.name("g"), str(b.broker.node_id)
+    replicas = ("min.insync.replicas", "1")
+    for name in (me, ""):
+        kept = [replicas] if name == "" else []
+        for configs in ([("log.cleaner.backoff.ms", "5000")], [("log.cleaner.backoff.ms", "x")], [(INTERVAL, "700"), ("log.cleaner.backoff.ms", "6000")], [(INTERVAL, "15001")], [(INTERVAL, None)], []):
+            _replace(b, 2, name, *configs, *kept, kind=BROKER, note=f"{name!r} {configs}")
+            _replace(b, 0, name, *configs, *kept, kind=BROKER, ValidateOnly=True, note=f"{name!r} {configs} validate only")
+            _then(b, BROKER, name, [INTERVAL, "log.cleaner.backoff.ms"])
+    _alter(b, 1, "", (INTERVAL, SET, "700"), kind=BROKER)
+    _alter(b, 1, me, (INTERVAL, SET, "800"), kind=BROKER)
+    _alter(b, 1, group, ("consumer.assignment.interval.ms", SET, "900"), kind=GROUP)
+    for kind, name, key in ((GROUP, group, "consumer.assignment.interval.ms"), (BROKER, me, INTERVAL), (BROKER, "", INTERVAL)):
+        _then(b, GROUP, group, None, note=f"before {name!r}")
+        _then(b, BROKER, me, [INTERVAL], note=f"broker before {name!r}")
+        _alter(b, 1, name, (key, DELETE, None), kind=kind, note=f"{name!r} without it")
+    # Of two layers only the nearer one holds.
+    _alter(b, 1, me, (INTERVAL, SET, "800"), kind=BROKER)
+    _alter(b, 1, "", (INTERVAL, SET, "20000"), kind=BROKER, note="one that would not hold")
+    _alter(b, 1, me, (INTERVAL, DELETE, None), kind=BROKER, note="it would hold now")
+    _alter(b, 1, "", (INTERVAL, DELETE, None), kind=BROKER)
+    _alter(b, 1, me, (INTERVAL, DELETE, None), kind=BROKER)
+    _then(b, BROKER, me, [INTERVAL], note="in the end")
+
+
 def brokers_not_changeable(b):
     """Kafka changes these while it runs."""
-    for key, value in (("num.io.threads", "9"), ("max.connections", "1000"), ("log.cleaner.threads", "1"), ("no.such.config", "1")):
+    for key, value in (("num.io.threads", "9"), ("max.connections", "1000"), ("log.cleaner.threads", "1"), ("log.cleaner.io.buffer.size", "600000"), ("no.such.config", "1")):
         _alter(b, 1, "", (key, SET, value), kind=BROKER, ValidateOnly=True, note=f"{key}={value}")
         _replace(b, 2, str(b.broker.node_id), (key, value), kind=BROKER, ValidateOnly=True, note=f"{key}={value}")
     for key in ("num.partitions", "no.such.config"):

@@ -23,11 +23,10 @@ impl ConsumerGroup {
         member: &Member,
         turn: &mut Turn<'_>,
     ) -> (i32, Cow<'_, Assignment>) {
-        let interval_ms =
-            i64::from(turn.settings.consumer_times(&self.id, turn.image).assignment_interval_ms);
         let made = self.target.timestamp;
-        let is_soon = made != 0 && interval_ms != 0 && turn.now.0 < made.saturating_add(interval_ms);
-        if self.target.epoch >= epoch || is_soon {
+        let is_soon = |interval_ms| interval_ms != 0 && turn.now.0 < made.saturating_add(interval_ms);
+        let interval_ms = || turn.settings.assignment_interval_ms(&self.id, turn.image).into();
+        if self.target.epoch >= epoch || (made != 0 && is_soon(interval_ms())) {
             return (self.target.epoch, self.target_of(member).map_or_else(Cow::default, Cow::Borrowed));
         }
         let members = self.members_with(member);
