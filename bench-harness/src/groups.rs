@@ -168,6 +168,9 @@ fn steady(load: &Load, kind: Kind, broker: &Broker) -> Result<Findings, Failure>
             findings.forming_s, load.warm_up, load.duration
         );
         roster.go_on(clock::from_seconds(load.warm_up))?;
+        if stop::was_told() {
+            return Ok(());
+        }
         measure(&mut roster, &mut findings, load.duration, meter)
     })();
     findings.why_incomplete = found.err().or_else(|| stop::was_told().then(|| "stopped early".to_owned()));

@@ -135,13 +135,13 @@ pub(crate) const QUANTITIES: &[Quantity] = &[
     quantity("broker CPU", "% of one", "broker_cpu_percent", |it| {
         one(it.broker.as_ref().and_then(|broker| it.percent(broker.cost.user_s + broker.cost.system_s)))
     }),
-    quantity("broker memory before", "MiB", "resident_before_mib", |it| it.mib(Broker::before)),
+    quantity("broker memory before", "MiB", "resident_before_mib", |it| it.mib(|it| Some(it.before()))),
     quantity("broker memory after", "MiB", "resident_after_mib", |it| it.mib(Broker::after)),
     quantity("broker memory, growth", "MiB", "resident_growth_mib", |it| it.mib(Broker::growth)),
     quantity("broker memory, growth", "KiB/member", "resident_growth_kib_per_member", |it| {
         let members = f64::from(it.groups) * f64::from(it.members);
         let broker = it.broker.as_ref().filter(|_| it.load != Kind::Rebalance && members > 0.0);
-        one(broker.map(|broker| broker.growth() / KIB / members))
+        one(broker.and_then(Broker::growth).map(|bytes| bytes / KIB / members))
     }),
     quantity("generator CPU", "% of one", "generator_cpu_percent", |it| {
         // Of what changes groups it is not counted.
@@ -224,8 +224,8 @@ impl Findings {
         (self.seconds > 0.0).then(|| cpu_s / self.seconds * 100.0)
     }
 
-    fn mib(&self, of: fn(&Broker) -> f64) -> Vec<f64> {
-        one(self.broker.as_ref().map(|broker| of(broker) / MIB))
+    fn mib(&self, of: fn(&Broker) -> Option<f64>) -> Vec<f64> {
+        one(self.broker.as_ref().and_then(of).map(|bytes| bytes / MIB))
     }
 }
 
@@ -235,11 +235,26 @@ impl Broker {
         self.resident_before_bytes as f64
     }
 
-    fn after(&self) -> f64 {
-        self.cost.resident_bytes as f64
+    /// None of a process that had ended: it has no memory, which is not little.
+    fn after(&self) -> Option<f64> {
+        Some(self.cost.resident_bytes as f64).filter(|bytes| *bytes > 0.0)
     }
 
-    fn growth(&self) -> f64 {
-        self.after() - self.before()
+    fn growth(&self) -> Option<f64> {
+        self.after().map(|after| after - self.before())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broker_that_has_ended_did_not_shrink() {
+        let cost = BrokerCost { resident_bytes: 30, ..BrokerCost::default() };
+        let mut broker = Broker { resident_before_bytes: 10, cost };
+        assert_eq!((broker.before(), broker.after(), broker.growth()), (10.0, Some(30.0), Some(20.0)));
+        broker.cost.resident_bytes = 0;
+        assert_eq!((broker.after(), broker.growth()), (None, None));
     }
 }
