@@ -70,6 +70,8 @@ def confluent(teller, options):
     quiet.propagate = False
     consumer = Consumer(settings, logger=quiet)
     consumer.subscribe([options["topic"]])
+    # A commit that a rebalance refuses is made again, even if nothing more comes: who keeps a partition does not read it again.
+    uncommitted = {}
     while not teller.stopped.is_set():
         nexts = {}
         try:
@@ -80,7 +82,11 @@ def confluent(teller, options):
                 teller.read(message.partition(), message.offset(), message.value())
                 nexts[message.partition()] = message.offset() + 1
             # No callback: what is owned may change only in between.
-            teller.assigned(place.partition for place in consumer.assignment())
+            owned = {place.partition for place in consumer.assignment()}
+            teller.assigned(owned)
+            if options["commits"] == "sync":
+                uncommitted = {partition: offset for partition, offset in (uncommitted | nexts).items() if partition in owned or partition in nexts}
+                nexts = uncommitted
             offsets = [TopicPartition(options["topic"], partition, offset) for partition, offset in nexts.items()]
             if offsets and options["commits"] == "auto":
                 consumer.store_offsets(offsets=offsets)
@@ -91,6 +97,7 @@ def confluent(teller, options):
                     if place.error:
                         told(place.error)
                     else:
+                        del uncommitted[place.partition]
                         teller.say(f"committed {place.partition} {place.offset}")
         except KafkaException as error:
             told(error.args[0])
