@@ -292,8 +292,8 @@ def more_members_than_partitions(b):
 
 def given_up_too_late(b):
     group, topic = _group(b, t=2)
-    one = _known_member(b, group, topic, RebalanceTimeoutMs=1000)
-    second = _join(b, group, "two", topic, RebalanceTimeoutMs=1000)["MemberEpoch"]
+    one = _known_member(b, group, topic, RebalanceTimeoutMs=2000)
+    second = _join(b, group, "two", topic, RebalanceTimeoutMs=2000)["MemberEpoch"]
     _beat(b, group, "one", one[0], "one is told", TopicPartitions=one[1])
     _beat(b, group, "two", second, "two waits")
     b.until(lambda: len(b.quietly("ConsumerGroupDescribe", 1, {"GroupIds": [group]})["Groups"][0]["Members"]) == 1)

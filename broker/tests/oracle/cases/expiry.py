@@ -8,6 +8,8 @@ from cases.consumer_groups import _assigned, _knows, _subscription
 SETTINGS = "offsets.retention.minutes=1 offsets.retention.check.interval.ms=1000"
 RETENTION_S = 60
 LONG = 300000
+# What who commits may say, in ms.
+SHORT, HOUR = (4000, 0, -5), 3600000
 
 
 def _commit(b, group, topics, version=8, member="", at=-1, **more):
@@ -43,7 +45,10 @@ def offsets_and_groups(b):
     read, unread = b.topic("read"), b.topic("unread")
     names = ("simple", "again", "empty-classic", "classic", "connect", "consumer", "empty-consumer", "nothing")
     groups = {name: b.new_group(name) for name in names}
-    asked = {f"v{version}, {said}": b.new_group(f"v{version}-{number}") for version in (2, 3, 4, 5, 9) for number, said in enumerate((4000, 0, -5, 3600000, -1))}
+    asked = {f"v{version}, {said}": b.new_group(f"v{version}-{number}") for version in (2, 3, 4, 5, 9) for number, said in enumerate((*SHORT, HOUR, -1))}
+    # From version 5 on nobody can say so.
+    short = [asked[f"v{version}, {said}"] for version in (2, 3, 4) for said in SHORT]
+    not_long = [group for note, group in asked.items() if note not in (f"v2, {HOUR}", f"v3, {HOUR}", f"v4, {HOUR}")]
     _knows(b, groups["consumer"], read, 1)
     _knows(b, groups["empty-consumer"], read, 1)
     began = time.monotonic()
@@ -65,7 +70,7 @@ def offsets_and_groups(b):
         version, said = note.removeprefix("v").split(", ")
         _commit(b, group, (read,), int(version), RetentionTimeMs=int(said))
     _look(b, groups, "soon", without=("nothing",))
-    b.until(lambda: not any(_offsets(b, group) for note, group in asked.items() if note.endswith(", 4000") and int(note[1]) < 5), pause=0.2)
+    b.until(lambda: not any(_offsets(b, group) for group in short), pause=0.2)
     b.until(lambda: b.quietly("DescribeGroups", 6, {"Groups": [groups["nothing"]]})["Groups"][0]["ErrorCode"] == 69, pause=0.2)
     for note, group in asked.items():
         b.ask("OffsetFetch", 8, {"Groups": [{"GroupId": group, "Topics": None}]}, f"committed {note} to keep, after seconds")
@@ -80,9 +85,9 @@ def offsets_and_groups(b):
         time.sleep(1)
     _commit(b, groups["again"], (read,))
     b.record("before a minute", "", {name: sorted(_offsets(b, groups[name])) for name in names if _offsets(b, groups[name])})
-    going = ("simple", "empty-classic", "empty-consumer")
-    half = ("again", "classic", "consumer")
-    over = lambda: beat() and not any(_offsets(b, groups[name]) for name in going) and all(len(_offsets(b, groups[name])) < 2 for name in half)
+    going = [*not_long, *(groups[name] for name in ("simple", "empty-classic", "empty-consumer"))]
+    half = [groups[name] for name in ("again", "classic", "consumer")]
+    over = lambda: beat() and not any(_offsets(b, group) for group in going) and all(len(_offsets(b, group)) < 2 for group in half)
     b.until(over, patience=RETENTION_S, pause=0.5)
     b.record("kept a minute", "", time.monotonic() - began >= RETENTION_S)
     _look(b, groups, "after a minute")
