@@ -230,6 +230,7 @@ impl Coordinator {
             Class::Append,
             Box::pin(async move {
                 host().sleep(patience).await;
+                this.until_durable().await;
                 // Else an earlier one was set after it, or none is wanted any more.
                 if this.wakes_at.get() == Some(due) {
                     this.wakes_at.set(None);
@@ -237,6 +238,16 @@ impl Coordinator {
                 }
             }),
         );
+    }
+
+    /// What the clock does bit by bit it does no faster than the disk takes it.
+    async fn until_durable(&self) {
+        let log = match &*self.state.borrow() {
+            State::Ready(ready) => ready.log.clone(),
+            _ => return,
+        };
+        // If it fails, the next command finds out.
+        let _ = log.durable(log.end_offset()).await;
     }
 
     fn tick(self: &Rc<Self>, due: Timestamp) {

@@ -71,6 +71,49 @@ fn a_topic_that_goes_takes_its_offsets_along_and_leaves_nobody_waiting() {
 }
 
 #[test]
+fn a_group_with_more_offsets_than_go_at_once_is_deleted_whole_and_for_good() {
+    const PARTITIONS: i32 = 9_000;
+    let folder = Folder::new("groups-large");
+    let (broker, mut wire) = start(&folder);
+    for name in ["t", "u", "v"] {
+        wire.create_topic(name, PARTITIONS);
+        let partition = |partition_index| OffsetCommitRequestPartition {
+            partition_index,
+            committed_offset: 5,
+            ..Default::default()
+        };
+        let topic = OffsetCommitRequestTopic {
+            name: name.to_owned(),
+            partitions: (0..PARTITIONS).map(partition).collect(),
+            ..Default::default()
+        };
+        let request = OffsetCommitRequest {
+            group_id: "g".to_owned(),
+            generation_id_or_member_epoch: -1,
+            topics: vec![topic],
+            ..Default::default()
+        };
+        let answer: OffsetCommitResponse = wire.ask(8, &request);
+        assert!(answer.topics[0].partitions.iter().all(|partition| partition.error_code == 0));
+    }
+    assert_eq!(sum(&broker, "millstream_group_offsets"), 27_000);
+    let request = DeleteGroupsRequest { groups_names: vec!["g".to_owned()] };
+    let answer: DeleteGroupsResponse = wire.ask(2, &request);
+    assert_eq!(answer.results[0].error_code, 0);
+    let nothing_is_left = |broker: &Started| {
+        assert_eq!(sum(broker, "millstream_group_offsets"), 0);
+        assert_eq!(sum(broker, "millstream_groups"), 0);
+    };
+    nothing_is_left(&broker);
+    // Killed.
+    drop(broker);
+    let (broker, mut wire) = start(&folder);
+    let answer: DeleteGroupsResponse = wire.ask(2, &request);
+    assert_eq!(answer.results[0].error_code, 69, "there is no such group");
+    nothing_is_left(&broker);
+}
+
+#[test]
 fn a_request_names_no_more_groups_than_can_be_asked() {
     let folder = Folder::new("groups-many-names");
     let (broker, mut wire) = start(&folder);

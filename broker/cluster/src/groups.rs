@@ -11,6 +11,7 @@ mod classic;
 mod command;
 mod consumer;
 pub mod consumer_protocol;
+mod deletion;
 mod group;
 mod limits;
 mod listing;
@@ -38,6 +39,7 @@ use crate::machine::{Decision, Timestamp};
 use crate::metadata::Image;
 pub use command::{Answer, Asked, Client, Command, FetchOffsets, Reply, Ticket};
 use consumer::{ConsumerGroup, Watch};
+use deletion::Deletions;
 use group::{Group, Kind};
 use offsets::{commit, delete, fetch};
 pub use record::{GroupRecord, KeyValue, RecordError, Said};
@@ -55,6 +57,7 @@ pub struct Groups {
     timers: Timers,
     watch: Watch,
     sweep: Sweep,
+    deletions: Deletions,
     offsets: usize,
     /// Where transactions that are not over have offsets.
     in_transaction: BTreeMap<i64, BTreeSet<Name>>,
@@ -107,6 +110,7 @@ impl Groups {
             timers: Timers::default(),
             watch: Watch::default(),
             sweep: Sweep::default(),
+            deletions: Deletions::default(),
             offsets: 0,
             in_transaction: BTreeMap::new(),
             tally: Tally::default(),
@@ -122,7 +126,20 @@ impl Groups {
         image: &Image,
         now: Timestamp,
     ) -> Decision<GroupRecord, Vec<Answer>> {
-        let Self { groups, sweep, .. } = self;
+        let released = if command == Command::Tick { self.deletions.release() } else { None };
+        match released.or_else(|| self.deletions.hold(command)) {
+            Some(command) => self.decide_now(command, image, now),
+            None => Decision::answer(Vec::new()),
+        }
+    }
+
+    fn decide_now(
+        &mut self,
+        command: Command,
+        image: &Image,
+        now: Timestamp,
+    ) -> Decision<GroupRecord, Vec<Answer>> {
+        let Self { groups, sweep, deletions, .. } = self;
         let mut turn = turn!(self, image, now);
         if limits::refuse_long_texts(&command, &mut turn) {
             return turn.over();
@@ -166,12 +183,12 @@ impl Groups {
                 };
                 turn.answer(asked.ticket, Reply::DescribeConsumerGroup(described));
             }
-            Command::DeleteGroup(asked) => {
-                let error = delete_group(groups, &asked.request, &mut turn);
-                turn.answer(asked.ticket, Reply::DeleteGroup(error));
-            }
+            Command::DeleteGroup(asked) => match listing::admit_delete(groups, &asked.request) {
+                Ok((name, group)) => deletions.begin(name, group, asked.ticket, &mut turn),
+                Err(error) => turn.answer(asked.ticket, Reply::DeleteGroup(error)),
+            },
             Command::TopicsDeleted(topics) => sweep.forget(topics, groups, &mut turn),
-            Command::Tick => tick(groups, sweep, &mut turn),
+            Command::Tick => tick(groups, sweep, deletions, &mut turn),
         }
         turn.over()
     }
@@ -232,7 +249,7 @@ impl Groups {
 
     /// When it wants [`Command::Tick`]. Sometimes there is nothing to do then.
     pub fn deadline(&self) -> Option<Timestamp> {
-        self.timers.deadline()
+        self.timers.deadline().into_iter().chain(self.deletions.deadline()).min()
     }
 
     pub fn counts(&self) -> Counts {
@@ -364,24 +381,12 @@ fn delete_offsets(
     }
 }
 
-fn delete_group(groups: &BTreeMap<Name, Group>, id: &str, turn: &mut Turn<'_>) -> ErrorCode {
-    match listing::admit_delete(groups.get(id)) {
-        // Kafka: no batch can take them. They can be deleted before, some at a time.
-        Ok(group) if !limits::is_one_batch(group.offsets.len(), id.len() + group.offsets.longest_name()) => {
-            ErrorCode::UNKNOWN_SERVER_ERROR
-        }
-        Ok(group) => {
-            let offsets = group.offsets.iter().map(|(topic, it)| delete::gone(id, topic, it.partition()));
-            turn.records.extend(offsets);
-            group.gone(&mut turn.records);
-            turn.tally.offsets_deleted += group.offsets.len() as u64;
-            ErrorCode::NONE
-        }
-        Err(error) => error,
-    }
-}
-
-fn tick(groups: &mut BTreeMap<Name, Group>, sweep: &mut Sweep, turn: &mut Turn<'_>) {
+fn tick(
+    groups: &mut BTreeMap<Name, Group>,
+    sweep: &mut Sweep,
+    deletions: &mut Deletions,
+    turn: &mut Turn<'_>,
+) {
     while turn.records.len() < TICK_RECORDS_MAX {
         let Some((at, timer)) = turn.timers.pop(turn.now) else { return };
         match timer {
@@ -420,6 +425,7 @@ fn tick(groups: &mut BTreeMap<Name, Group>, sweep: &mut Sweep, turn: &mut Turn<'
                     group.takes_over(rebalance, turn);
                 }
             }
+            Timer::Delete(group) => return deletions.go_on(&group, groups, turn),
             Timer::Sweep => return sweep.go_on(groups, turn),
         }
     }

@@ -254,9 +254,60 @@ fn what_no_batch_can_hold_is_refused() {
             (0..500).map(|partition| format!(" t-{}=1", part * 500 + partition)).collect();
         assert!(!told(&mut groups, &format!("a commit {long}{partitions}")).contains("INVALID"));
     }
-    assert_eq!(told(&mut groups, &format!("a delete {long}")), "a deleted: UNKNOWN_SERVER_ERROR");
     let partitions: String = (0..2_000).map(|partition| format!(" t-{partition}")).collect();
     assert_eq!(told(&mut groups, &format!("a forget {long}{partitions}")), "a forgot: UNKNOWN_SERVER_ERROR");
+}
+
+/// A group with that many offsets, more than are deleted at once.
+fn large_group(groups: &mut GroupsUnderTest, count: usize) {
+    for part in (0..count).collect::<Vec<_>>().chunks(10_000) {
+        let partitions: String = part.iter().map(|partition| format!(" t-{partition}=1")).collect();
+        assert!(!told(groups, &format!("a commit g{partitions}")).contains("INVALID"));
+    }
+}
+
+#[test]
+fn large_group_is_deleted_in_parts_and_whoever_asks_meanwhile_waits() {
+    const COUNT: usize = 400_000;
+    let mut groups = GroupsUnderTest::new();
+    large_group(&mut groups, COUNT);
+    let first = groups.ask("a delete g");
+    assert!(first.len() > 5_000 && first.len() < 50_000, "{}", first.len());
+    assert!(first.iter().all(|line| line.starts_with("+ ")), "not answered before all are gone");
+    assert_eq!(groups.groups.counts().offsets, COUNT - first.len());
+    // Whatever is about it waits; others do not.
+    assert_eq!(groups.ask("b commit g t-0=5"), [""; 0]);
+    assert_eq!(groups.ask("c delete g"), [""; 0]);
+    assert_eq!(groups.ask("d fetch g t-0"), [""; 0]);
+    assert!(!groups.ask("e commit other t-0=5").is_empty());
+    let after = groups.command("+0");
+    let at = |line: &str| {
+        after.iter().position(|found| found.starts_with(line)).unwrap_or_else(|| panic!("{line}"))
+    };
+    let end = at("a deleted: NONE");
+    assert_eq!(first.len() + after[..end].iter().filter(|line| line.starts_with("+ ")).count(), COUNT + 1);
+    assert!(end < at("b commit") && at("b commit") < at("c deleted: NONE"), "in the order asked");
+    assert!(at("c deleted: NONE") < at("d fetched: NONE [t-0 = -1]"));
+    assert_eq!(groups.groups.counts().offsets, 1);
+    assert_eq!(told(&mut groups, "a delete g"), "a deleted: GROUP_ID_NOT_FOUND");
+}
+
+#[test]
+fn crash_in_the_middle_of_a_deletion_leaves_a_smaller_group() {
+    const COUNT: usize = 40_000;
+    let mut groups = GroupsUnderTest::new();
+    large_group(&mut groups, COUNT);
+    let first = groups.ask("a delete g").len();
+    groups.command("restart");
+    let left = groups.groups.counts();
+    assert_eq!((left.groups.len(), left.offsets), (1, COUNT - first));
+    // Those that are left are whole, and the deletion can be asked for again.
+    assert!(told(&mut groups, "b fetch g t-0").contains("t-0 = 1"));
+    groups.ask("b delete g");
+    assert!(groups.command("+0").contains(&"b deleted: NONE".to_owned()));
+    assert_eq!(groups.groups.counts().groups.len(), 0);
+    groups.command("restart");
+    assert_eq!(groups.groups.counts().groups.len(), 0);
 }
 
 #[test]

@@ -57,6 +57,27 @@ pub enum Command {
     Tick,
 }
 
+impl Command {
+    /// The one group that it is about.
+    pub(super) fn group(&self) -> Option<&str> {
+        let group = match self {
+            Self::JoinGroup(asked) => &asked.request.group_id,
+            Self::SyncGroup(asked) => &asked.request.group_id,
+            Self::Heartbeat(asked) => &asked.request.group_id,
+            Self::LeaveGroup(asked) => &asked.request.group_id,
+            Self::ConsumerGroupHeartbeat(asked) => &asked.request.group_id,
+            Self::OffsetCommit(asked) => &asked.request.group_id,
+            Self::OffsetFetch(asked) => &asked.request.group.group_id,
+            Self::OffsetDelete(asked) => &asked.request.group_id,
+            Self::DescribeGroup(asked) | Self::DescribeConsumerGroup(asked) | Self::DeleteGroup(asked) => {
+                &asked.request
+            }
+            Self::ListGroups(_) | Self::TopicsDeleted(_) | Self::Tick => return None,
+        };
+        Some(group)
+    }
+}
+
 /// A group's part of an OffsetFetch.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FetchOffsets {

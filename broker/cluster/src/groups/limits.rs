@@ -24,7 +24,7 @@ pub(super) const EXPECTED_MAX: usize = 10_000;
 /// One command's records.
 const BATCH_BYTES_MAX: usize = 32 << 20;
 /// What a record takes beside the texts in it, at most.
-const RECORD_BYTES: usize = 64;
+pub(super) const RECORD_BYTES: usize = 64;
 
 /// Whether so many records with so much text in each can be appended together.
 pub(super) fn is_one_batch(records: usize, text_bytes: usize) -> bool {

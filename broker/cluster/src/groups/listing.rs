@@ -1,5 +1,7 @@
 //! ListGroups, DescribeGroups, DeleteGroups.
 
+use std::collections::BTreeMap;
+
 use protocol::error_code::ErrorCode;
 use protocol::messages::ListGroupsRequest;
 use protocol::messages::consumer_group_describe_response::DescribedGroup as DescribedConsumerGroup;
@@ -8,6 +10,7 @@ use protocol::messages::list_groups_response::ListedGroup;
 
 use super::classic::{ClassicGroup, Member, State};
 use super::group::Group;
+use super::turn::Name;
 
 /// One group of a list, if it passes the filters.
 pub(super) fn listed(id: &str, group: &Group, request: &ListGroupsRequest) -> Option<ListedGroup> {
@@ -84,10 +87,13 @@ pub(super) fn not_described_consumer(id: &str, group: Option<&Group>) -> Describ
 }
 
 /// Whether a group may be deleted.
-pub(super) fn admit_delete(group: Option<&Group>) -> Result<&Group, ErrorCode> {
-    match group {
+pub(super) fn admit_delete<'a>(
+    groups: &'a BTreeMap<Name, Group>,
+    id: &str,
+) -> Result<(&'a Name, &'a Group), ErrorCode> {
+    match groups.get_key_value(id) {
         None => Err(ErrorCode::GROUP_ID_NOT_FOUND),
-        Some(group) if group.is_empty() => Ok(group),
+        Some((name, group)) if group.is_empty() => Ok((name, group)),
         Some(_) => Err(ErrorCode::NON_EMPTY_GROUP),
     }
 }

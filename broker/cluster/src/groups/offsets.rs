@@ -115,6 +115,13 @@ impl Offsets {
         self.topics.iter().flat_map(|(name, topic)| topic.iter().map(move |offset| (&**name, offset)))
     }
 
+    /// Those of each topic backwards: so they are removed the fastest.
+    pub(super) fn iter_back(&self) -> impl Iterator<Item = (&str, OffsetView<'_>)> {
+        self.topics
+            .iter()
+            .flat_map(move |(name, topic)| topic.iter().rev().map(move |offset| (&**name, offset)))
+    }
+
     pub(super) fn set(&mut self, topic: &str, partition: i32, value: &OffsetCommitValue) {
         self.overtake(topic, partition);
         if !self.topics.contains_key(topic) {
@@ -154,7 +161,7 @@ impl TopicOffsets {
         self.partitions.binary_search_by_key(&partition, |committed| committed.partition)
     }
 
-    fn iter(&self) -> impl Iterator<Item = OffsetView<'_>> {
+    fn iter(&self) -> impl DoubleEndedIterator<Item = OffsetView<'_>> {
         self.partitions.iter().map(move |committed| OffsetView { topic: self, committed })
     }
 

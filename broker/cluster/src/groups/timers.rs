@@ -22,6 +22,8 @@ pub(super) enum Timer {
     Resolve(Rc<str>),
     /// A consumer group has become a classic group.
     Downgraded { group: Rc<str>, rebalance: bool },
+    /// The next part of a group that is being deleted is due.
+    Delete(Rc<str>),
     /// Offsets and groups that nobody needs any more are looked for.
     Sweep,
 }
