@@ -231,15 +231,12 @@ impl Controller {
         Ok(())
     }
 
-    /// What would hold for this broker. Kafka: what is set for all brokers has to be good without what is set for one.
+    /// Kafka: what is judged is what would hold for this broker, whoever's settings change.
     fn check_live(&self, name: &str, after: &Overrides) -> Result<(), Refused> {
-        let layers = self.image.topic_layers("", self.settings.node_id, &self.settings.statics);
-        let (before, after) = match name {
-            "" => {
-                let of_all = Layers { broker: None, ..layers };
-                (of_all, Layers { all_brokers: Some(after), ..of_all })
-            }
-            _ => (layers, Layers { broker: Some(after), ..layers }),
+        let before = self.image.topic_layers("", self.settings.node_id, &self.settings.statics);
+        let after = match name {
+            "" => Layers { all_brokers: Some(after), ..before },
+            _ => Layers { broker: Some(after), ..before },
         };
         live_settings::check(&before, &after).map_err(|invalid| invalid_request(invalid.0))
     }

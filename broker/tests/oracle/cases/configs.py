@@ -338,13 +338,11 @@ def brokers_live_replaced(b):
         _then(b, GROUP, group, None, note=f"before {name!r}")
         _then(b, BROKER, me, [INTERVAL], note=f"broker before {name!r}")
         _alter(b, 1, name, (key, DELETE, None), kind=kind, note=f"{name!r} without it")
-    # Of two layers only the nearer one holds.
-    _alter(b, 1, me, (INTERVAL, SET, "800"), kind=BROKER)
-    _alter(b, 1, "", (INTERVAL, SET, "20000"), kind=BROKER, note="one that would not hold")
-    _alter(b, 1, me, (INTERVAL, DELETE, None), kind=BROKER, note="it would hold now")
-    _alter(b, 1, "", (INTERVAL, DELETE, None), kind=BROKER)
-    _alter(b, 1, me, (INTERVAL, DELETE, None), kind=BROKER)
-    _then(b, BROKER, me, [INTERVAL], note="in the end")
+    # Of two layers only the nearer one holds, and it is judged what would hold. Kafka acts on a change a moment later.
+    for name, op, value in ((me, SET, "800"), ("", SET, "20000"), (me, DELETE, None), (me, SET, "900"), ("", SET, "30000"), ("", DELETE, None), (me, DELETE, None)):
+        _alter(b, 1, name, (INTERVAL, op, value), kind=BROKER, note=f"{name!r} {op} {value}")
+        time.sleep(0.3)
+        _then(b, BROKER, me, [INTERVAL], note=f"then {name!r} {op} {value}")
 
 
 def brokers_not_changeable(b):
