@@ -207,6 +207,9 @@ pub(crate) struct Generator {
     /// Seconds of the measured time in which consumers had no time left, and left records behind at the broker.
     #[serde(default)]
     pub(crate) overrun_s: u64,
+    /// Of producing threads that keep a schedule: they go before the broker on a CPU that both want, where they may.
+    #[serde(default)]
+    pub(crate) nice: i32,
 }
 
 /// What the load cost the broker's process, from /proc, over the measured time.

@@ -96,6 +96,7 @@ struct Sent {
     failed: u64,
     unsent: u64,
     retried: u64,
+    nice: i32,
 }
 
 impl Sent {
@@ -109,6 +110,7 @@ impl Sent {
             all.failed += report.refused + report.unanswered + report.unsent;
             all.unsent += report.unsent;
             all.retried += report.retried;
+            all.nice = report.nice;
             for (stream, numbers) in &report.acknowledged {
                 all.acknowledged.add(*stream, numbers);
             }
@@ -346,7 +348,7 @@ impl Stage<'_> {
     }
 
     fn finish(mut self, admin: &mut Admin, facts: Facts) -> Result<RunResult, LoadError> {
-        let Sent { mut acknowledged, mut totals, mut measured, failed, unsent, retried } =
+        let Sent { mut acknowledged, mut totals, mut measured, failed, unsent, retried, nice } =
             Sent::of(&facts.sent);
         let mut is_read = true;
         let mut ledgers = Vec::new();
@@ -393,6 +395,7 @@ impl Stage<'_> {
             failed,
             unsent,
             retried,
+            nice,
             refusal: self.signals.refusal(),
             incomplete: self.incomplete,
             is_read,

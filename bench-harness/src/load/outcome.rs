@@ -30,6 +30,8 @@ pub(super) struct Findings {
     /// Of those, what the generator itself did not come to.
     pub(super) unsent: u64,
     pub(super) retried: u64,
+    /// Of threads that produce.
+    pub(super) nice: i32,
     pub(super) refusal: Option<String>,
     pub(super) incomplete: Option<String>,
     /// Consumers came to the end of every partition.
@@ -81,6 +83,7 @@ pub(super) fn result(plan: &Plan, options: &Options, findings: Findings) -> RunR
             reading_lag: (consumes && plan.client == Client::Own)
                 .then(|| latency::percentiles(&findings.total.reading_lag)),
             overrun_s: findings.overrun_s,
+            nice: findings.nice,
         },
         all_cpus: findings.all_cpus,
         broker: None,

@@ -321,6 +321,7 @@ impl Sender {
             unsent: self.source.unsent,
             // It sends again without a word.
             retried: 0,
+            nice: 0,
             unanswered,
         }
     }
