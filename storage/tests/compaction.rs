@@ -471,6 +471,27 @@ fn every_byte_read_and_written_is_told() {
     assert!(done.written_bytes >= done.bytes_after && done.bytes_after > 0);
 }
 
+#[test]
+fn nothing_that_it_wrote_is_left_for_an_append_to_flush() {
+    let world = World::with(1, config());
+    let batches: Vec<Vec<u8>> =
+        (0..50).map(|at| one(&format!("k{at}"), &format!("{at}{}", "v".repeat(90)))).collect();
+    let log = filled(&world, &[batches.clone(), batches].concat());
+    let seen = Rc::new(Cell::new(0));
+    let looking = pausing({
+        let (disk, seen) = (world.disk.clone(), seen.clone());
+        move |_| {
+            for path in disk.paths().iter().filter(|path| path.ends_with(".log.cleaned")) {
+                assert!(disk.is_flushed(path), "{path}");
+                seen.set(seen.get() + disk.contents(path).map_or(0, |bytes| bytes.len()));
+            }
+            Box::pin(pause(1))
+        }
+    });
+    world.executor.block_on(log.compact(task(&log, 0, NOW_MS), looking)).unwrap();
+    assert!(seen.get() > 0, "there was something to look at");
+}
+
 /// However few bytes a second it may move.
 #[test]
 fn pause_without_an_end_holds_up_nobody() {

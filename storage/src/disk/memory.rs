@@ -204,6 +204,13 @@ impl MemoryDisk {
         state.tree.is_durable(path) && content.is_none_or(Content::is_durable)
     }
 
+    /// Whether the bytes of a file are all on stable storage, though its name may not be.
+    pub fn is_flushed(&self, path: &str) -> bool {
+        let state = self.state.borrow();
+        let content = state.tree.find(path).ok().and_then(|node| state.files.get(&node));
+        content.is_none_or(Content::is_flushed)
+    }
+
     /// Every path on the disk, sorted.
     pub fn paths(&self) -> Vec<String> {
         self.state.borrow().tree.paths().into_iter().map(|(path, _)| path).collect()

@@ -665,7 +665,9 @@ impl Target {
     async fn write(&mut self, data: Bytes) -> Result<u64, Error> {
         let bytes = data.len() as u64;
         if bytes > 0 {
-            let written = self.file.write_at(self.position, data, Sync::Later, Class::Background).await;
+            // A device that is to flush one write flushes all it was given: what had gathered here would be waited for by
+            // whoever appends.
+            let written = self.file.write_at(self.position, data, Sync::Durable, Class::Background).await;
             written.map_err(|error| Error::io(&self.path, error))?;
             self.position += bytes;
         }

@@ -215,6 +215,12 @@ impl Content {
         self.changes.is_empty()
     }
 
+    /// What is read now would be read after a power cut, too.
+    pub(super) fn is_flushed(&self) -> bool {
+        let bytes = usize::try_from(self.seen.len).expect("it is in memory");
+        self.durable.len >= self.seen.len && self.durable.read(0, bytes) == self.seen.read(0, bytes)
+    }
+
     fn from_image(mut image: Image) -> Self {
         // What lies beyond the end was never reachable; it must not come back when the file grows.
         let len = image.len;
