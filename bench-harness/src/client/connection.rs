@@ -55,6 +55,11 @@ impl Connection {
         &self.served
     }
 
+    /// For whoever goes on without waiting for each answer.
+    pub(crate) fn into_stream(self) -> (TcpStream, Served) {
+        (self.stream, self.served)
+    }
+
     fn negotiate(&mut self) -> Result<(), ClientError> {
         let request = ApiVersionsRequest {
             client_software_name: CLIENT_ID.to_owned(),

@@ -12,8 +12,9 @@ use protocol::api_key::ApiKey;
 use protocol::error_code::ErrorCode;
 use protocol::primitives::DecodeError;
 
-use crate::client::connection::{self, Served};
+use crate::client::connection::Connection;
 use crate::client::dialogue::{Dialogue, Question};
+use crate::client::error::ClientError;
 use crate::client::group::{self, Ask, Heard, Member};
 use crate::client::link::Link;
 use crate::client::poller::{Poller, Readiness};
@@ -103,10 +104,13 @@ impl Crew {
         })
     }
 
-    /// Opens a connection; returns its place.
-    pub(super) fn connect(&mut self, address: &str, served: Served) -> io::Result<usize> {
-        let link = Link::new(connection::connect(address, CONNECT_TIMEOUT)?)?;
-        self.poller.add(&link, self.lines.len() as u64)?;
+    /// Opens a connection; returns its place. One after the other, each with its first answer: whoever connects faster than a
+    /// broker accepts (Kafka's `socket.listen.backlog.size` is 50) has its next connection held back by the kernel for a second.
+    pub(super) fn connect(&mut self, address: &str) -> Result<usize, ClientError> {
+        let (stream, served) = Connection::open(address, CONNECT_TIMEOUT)?.into_stream();
+        let lost = |source| ClientError::Lost { address: address.to_owned(), source };
+        let link = Link::new(stream).map_err(lost)?;
+        self.poller.add(&link, self.lines.len() as u64).map_err(lost)?;
         self.lines.push(Line { dialogue: Some(Dialogue::new(link, served)), watches_writes: false });
         Ok(self.lines.len() - 1)
     }
