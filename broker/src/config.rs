@@ -89,6 +89,7 @@ pub(crate) struct LogCleaner {
 pub(crate) struct Core {
     pub(crate) plan: CorePlan,
     pub(crate) tail_cache_bytes: usize,
+    pub(crate) commit_log_bytes: u64,
 }
 
 /// When a record counts as written.
@@ -194,6 +195,11 @@ impl Config {
 
     pub(crate) fn tail_cache_bytes(&self, core: usize) -> usize {
         self.cores[core].tail_cache_bytes
+    }
+
+    /// Zero for no commit log.
+    pub(crate) fn commit_log_bytes(&self, core: usize) -> u64 {
+        self.cores[core].commit_log_bytes
     }
 
     pub(crate) fn shutdown_timeout(&self) -> Duration {
@@ -494,7 +500,8 @@ fn plan_cores(values: &Values, cores: &[Values], count: usize) -> Vec<Core> {
                 registered_bytes: size("registered_buffer_bytes"),
                 shares,
             };
-            Core { plan, tail_cache_bytes: size("tail_cache_bytes") }
+            let commit_log_bytes = size("commit_log_bytes") as u64;
+            Core { plan, tail_cache_bytes: size("tail_cache_bytes"), commit_log_bytes }
         })
         .collect()
 }

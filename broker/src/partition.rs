@@ -143,7 +143,20 @@ impl Partition {
         if known.as_ref().is_none_or(|known| known.topic_id != self.dir.topic_id.0) {
             leftovers::set_stale_aside(&*disk, &self.dir).await?;
         }
-        let log = Log::open(disk, self.dir.clone(), config, known, cache, host().wall_ms()).await?;
+        let left = self.home.left.borrow_mut().remove(&(self.dir.topic_id, self.dir.partition));
+        let opening = Log::open(disk, self.dir.clone(), config, known, cache, host().wall_ms());
+        let log = opening.await.inspect_err(|_| {
+            if left.is_some() {
+                self.home.left_behind.set(true);
+            }
+        })?;
+        if let Some(frames) = left {
+            let replayed = log.replay(frames, host().wall_ms()).await;
+            replayed.inspect_err(|_| self.home.left_behind.set(true))?;
+        }
+        if let Some(commit_log) = &*self.home.commit_log.borrow() {
+            log.commit_with(commit_log.clone());
+        }
         // Kafka: a leader's epoch begins with its leadership, not with its first batch.
         log.assign_epoch(self.leader_epoch.get());
         if log.end_offset() > known_end {
@@ -166,6 +179,8 @@ impl Partition {
                     let began_ns = host().now_ns();
                     let flushed = log.flush_once().await;
                     this.home.metrics.flushed(flushed, host().now_ns() - began_ns);
+                    this.home.commit_log_upkeep();
+                    this.upkeep(&log);
                 }
                 this.flushing.set(false);
                 this.upkeep(&log);

@@ -143,6 +143,7 @@ async fn lead(shard: &Rc<Shard>, start: &Start) -> Result<Vec<Listening>, Server
         Box::pin(ready(()))
     };
     shard.on_every_core(open).await;
+    shard.settle_left();
     Ok(listening)
 }
 
@@ -187,7 +188,8 @@ async fn prepare_logs(shard: &Rc<Shard>) -> Result<(), storage::Error> {
     for loaded in loading.await {
         loaded?;
     }
-    shard.remove_stale_catalogues().await
+    shard.remove_stale_catalogues().await?;
+    shard.load_commit_logs().await
 }
 
 /// Core 0 closes all: answers what is under way, then leaves the logs so that the next start reads next

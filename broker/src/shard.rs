@@ -26,6 +26,7 @@ pub(crate) mod budget;
 pub(crate) mod catalogues;
 pub(crate) mod chores;
 pub(crate) mod cleaning;
+pub(crate) mod commit_logs;
 pub(crate) mod configs;
 pub(crate) mod connections;
 pub(crate) mod fetch_sessions;

@@ -2,6 +2,8 @@
 //! of room.
 #![allow(clippy::disallowed_methods, reason = "real processes, files, threads and time")]
 
+#[path = "stop_and_start/commit_log.rs"]
+mod commit_log;
 #[path = "stop_and_start/deletion.rs"]
 mod deletion;
 #[path = "stop_and_start/full_disk.rs"]
@@ -54,6 +56,11 @@ fn a_topic_deleted_and_made_again_keeps_what_is_acknowledged() {
 #[test]
 fn topics_deleted_before_they_were_opened_leave_nothing() {
     on_each_reactor("deletion-closed", deletion::never_opened);
+}
+
+#[test]
+fn small_appends_survive_kills_and_leave_no_commit_log_after_a_stop() {
+    on_each_reactor("commit-log", commit_log::killed);
 }
 
 #[test]

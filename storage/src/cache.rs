@@ -99,6 +99,14 @@ impl Chunk {
         self.start + u32::try_from(self.data.len()).expect("positions are 32-bit")
     }
 
+    /// It has all that `other`, which is older, has.
+    pub(crate) fn covers(&self, other: &Self) -> bool {
+        other.segment == self.segment
+            && (self.start..=self.end()).contains(&other.start)
+            && self.first_offset <= other.first_offset
+            && other.next_offset <= self.next_offset
+    }
+
     pub(crate) fn holds(&self, offset: i64) -> bool {
         (self.first_offset..self.next_offset).contains(&offset)
     }
@@ -174,10 +182,7 @@ impl Budget {
     fn supersede(&self, shelf: &Shelf, chunk: &Chunk) -> bool {
         let mut chunks = shelf.chunks.borrow_mut();
         let Some((_, last)) = chunks.back_mut() else { return false };
-        let covers = last.segment == chunk.segment
-            && (chunk.start..=chunk.end()).contains(&last.start)
-            && chunk.first_offset <= last.first_offset
-            && last.next_offset <= chunk.next_offset;
+        let covers = chunk.covers(last);
         if covers {
             self.uncount(last.memory_bytes);
             *last = chunk.clone();

@@ -1,6 +1,6 @@
 //! Names, versions and sizes of every file in a data directory: the one place where a format changes.
 //!
-//! All but the catalogue are Apache Kafka's own, byte for byte.
+//! All but the catalogue and the commit log are Apache Kafka's own, byte for byte.
 
 use std::fmt;
 
@@ -30,6 +30,9 @@ pub const CLEAN_SHUTDOWN_VERSION: u32 = 0;
 pub const CATALOGUE_MAGIC: [u8; 8] = *b"MSTRMCAT";
 /// Raise it whenever an archived type of `catalogue` changes. An older file is rebuilt, never converted.
 pub const CATALOGUE_VERSION: u32 = 1;
+
+pub const COMMIT_LOG_MAGIC: [u8; 8] = *b"MSTRMCMT";
+pub const COMMIT_LOG_VERSION: u32 = 1;
 
 /// In a partition's folder.
 pub const LEADER_EPOCHS: &str = "leader-epoch-checkpoint";

@@ -6,6 +6,7 @@ pub mod buffer;
 pub mod cache;
 pub mod catalogue;
 pub mod checkpoint;
+pub mod commit_log;
 pub mod compaction;
 mod config;
 pub mod data_dir;

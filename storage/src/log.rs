@@ -11,6 +11,7 @@
 
 mod ahead;
 mod append;
+mod commit;
 mod compact;
 mod end;
 mod files;
@@ -22,7 +23,7 @@ mod remove;
 mod upkeep;
 mod waiting;
 
-use std::cell::{Cell, Ref, RefCell};
+use std::cell::{Cell, OnceCell, Ref, RefCell};
 use std::collections::VecDeque;
 use std::fmt;
 use std::rc::Rc;
@@ -37,13 +38,14 @@ pub(crate) use self::files::{read_aborted, read_indexes};
 pub use self::flush::Flushed;
 pub use self::lookup::Timestamped;
 pub use self::read::{ReadOutcome, Slices};
-use self::remove::{Aside, Doomed};
+use self::remove::{Aside, Doomed, DoomedUnsynced};
 use self::waiting::Waiting;
 use crate::Error;
-use crate::cache::{Shelf, TailCache};
+use crate::cache::{Chunk, Shelf, TailCache};
+use crate::commit_log::Berth;
 pub use crate::config::{Durability, LogConfig};
 use crate::data_dir::folder_name;
-use crate::disk::{Disk, File, LocalFuture};
+use crate::disk::{Disk, LocalFuture};
 use crate::format::{SegmentFile, segment_file_name};
 use crate::leader_epochs::LeaderEpochs;
 use crate::producers::{Producer, Producers};
@@ -95,6 +97,8 @@ pub struct Log {
     is_full: RefCell<Option<Rc<Cell<bool>>>>,
     state: RefCell<State>,
     waiting: Waiting,
+    /// In the core's commit log, if it has one.
+    berth: OnceCell<Box<Berth>>,
 }
 
 /// Never borrowed across an await.
@@ -131,7 +135,7 @@ struct State {
     doomed: VecDeque<Doomed>,
     /// Those of them that a power cut could still shorten: until they are synced or gone, their names must not
     /// be followed by another.
-    doomed_unsynced: Vec<(i64, Rc<dyn File>)>,
+    doomed_unsynced: Vec<DoomedUnsynced>,
     /// Files that have lost their names, oldest first, until their time has come.
     aside: VecDeque<Aside>,
     /// Upkeep met a full disk; not tried again before something was written.
@@ -264,6 +268,14 @@ impl Log {
         Rc::clone(&self.config.borrow())
     }
 
+    /// What is in memory of the newest, with the batch that holds `offset`.
+    fn in_memory(&self, offset: i64) -> Option<Chunk> {
+        self.tails.find(offset).or_else(|| {
+            let state = self.state.borrow();
+            state.open_segments().find_map(|segment| segment.open.as_ref()?.unsettled.find(offset))
+        })
+    }
+
     fn path(&self, base_offset: i64, file: SegmentFile) -> String {
         format!("{}/{}", self.dir.folder(), segment_file_name(base_offset, file))
     }
@@ -340,6 +352,11 @@ impl State {
 impl Drop for Log {
     fn drop(&mut self) {
         self.cache.forget(&self.tails, &self.windows);
+        if let Some(berth) = self.berth.take()
+            && self.has_unsettled()
+        {
+            berth.commit_log.keep_all();
+        }
     }
 }
 

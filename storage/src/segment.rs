@@ -7,6 +7,7 @@ pub mod aborted_index;
 pub mod offset_index;
 pub(crate) mod reader;
 pub mod time_index;
+mod unsettled;
 pub(crate) mod writer;
 
 use std::ops::Range;
@@ -17,6 +18,7 @@ use protocol::records::batch::NO_TIMESTAMP;
 use self::aborted_index::AbortedIndex;
 use self::offset_index::OffsetIndex;
 use self::time_index::TimeIndex;
+use self::unsettled::Unsettled;
 use self::writer::{Place, Tail};
 use crate::config::LogConfig;
 use crate::disk::{BLOCK_BYTES, File};
@@ -63,8 +65,11 @@ pub(crate) struct Open {
     pub(crate) indexes: Indexes,
     /// What readers may see, and where a failed append goes back to.
     pub(crate) durable: Mark,
-    /// What a power cut leaves. Behind `durable` only if appends do not wait for the device's flush.
+    /// What a power cut leaves in the file. Behind `durable` if appends do not wait for the device's flush, or if a commit
+    /// log has the rest.
     pub(crate) synced: Mark,
+    /// What lies between the two, if it is in a commit log.
+    pub(crate) unsettled: Unsettled,
     /// The first batch's, for rolling by time; -1 before it is known.
     pub(crate) first_timestamp: i64,
     pub(crate) created_ms: i64,
@@ -207,6 +212,7 @@ impl Segment {
             indexes: Indexes::new(base_offset, config),
             durable: Mark { end: begin, latest: Latest::NONE },
             synced: Mark { end: begin, latest: Latest::NONE },
+            unsettled: Unsettled::default(),
             first_timestamp: NO_TIMESTAMP,
             created_ms: now_ms,
             on_disk: OnDisk::Nothing,
@@ -222,6 +228,14 @@ impl Segment {
     /// Content that readers may see.
     pub(crate) fn durable_bytes(&self) -> u32 {
         self.open.as_ref().map_or(self.bytes, |open| open.durable.end.position)
+    }
+
+    /// Content that is in the file, and that readers may see.
+    pub(crate) fn written_bytes(&self) -> u32 {
+        self.open.as_ref().map_or(self.bytes, |open| match open.unsettled.is_empty() {
+            true => open.durable.end.position,
+            false => open.synced.end.position,
+        })
     }
 
     /// Takes in a batch that was just put at `position`.

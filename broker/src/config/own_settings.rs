@@ -37,6 +37,8 @@ pub(crate) const OWN_SETTINGS: &[OwnSetting] = &[
         "Address for metrics and health over HTTP, as host:port; none, if not given."),
     core("tail_cache_bytes", Long, Text("33554432"), AtLeast(1 << 20), High, Honoured,
         "Memory of a core for the newest records of its logs, from which readers at the end are served."),
+    core("commit_log_bytes", Long, Text("33554432"), AtLeast(0), High, Honoured,
+        "Room of a core's commit log in each data directory, which takes the small appends of all its logs together; 0 for none."),
     core("registered_buffer_bytes", Long, Text("67108864"), AtLeast(1 << 20), Medium, Honoured,
         "Most memory of a core that is registered with the kernel for direct reads and writes."),
     core("append_shares", Int, Text("1000"), AtLeast(1), Low, Honoured,

@@ -1,7 +1,7 @@
 //! What the partitions of one core and data directory share.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
 use protocol::ids::Uuid;
@@ -9,6 +9,7 @@ use protocol::records::compression::Decompressor;
 use reactor::host;
 use storage::cache::TailCache;
 use storage::catalogue;
+use storage::commit_log::{CommitLog, Frame};
 use storage::data_dir::folder_name;
 use storage::disk::Disk;
 use storage::log::{Durability, LogDir};
@@ -36,6 +37,12 @@ pub(crate) struct Home {
     pub(crate) sequence: Cell<u64>,
     /// Free space is under the reserve: appends are refused, everything else goes on.
     pub(crate) is_full: Rc<Cell<bool>>,
+    /// None before the catalogues are read, and if none is wanted.
+    pub(crate) commit_log: RefCell<Option<Rc<CommitLog>>>,
+    /// What commit logs of earlier runs hold of this core's logs, until these are opened.
+    pub(crate) left: RefCell<HashMap<(Uuid, i32), Vec<Frame>>>,
+    /// Some log could not take it.
+    pub(crate) left_behind: Cell<bool>,
     pub(crate) producer_expiry_ms: i64,
     pub(crate) durability: Durability,
     pub(crate) metrics: Rc<Metrics>,
@@ -59,6 +66,9 @@ impl Home {
             recovered: Cell::new(false),
             sequence: Cell::new(0),
             is_full: Rc::default(),
+            commit_log: RefCell::default(),
+            left: RefCell::default(),
+            left_behind: Cell::new(false),
             producer_expiry_ms: config.producer_id_expiration_ms,
             durability: match config.durability {
                 config::Durability::Synced => Durability::Synced,

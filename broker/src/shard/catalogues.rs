@@ -162,6 +162,7 @@ impl Shard {
                 }
             }
         }
+        self.close_commit_logs().await;
         let mut all = Vec::new();
         for (at, home) in self.homes.iter().enumerate() {
             all.extend(

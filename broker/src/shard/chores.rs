@@ -115,6 +115,8 @@ pub(crate) fn measure(shard: &Shard) -> Snapshot {
     let log_bytes = open.iter().map(|log| log.size_bytes()).sum();
     let load = host().load();
     let groups = shard.measure_groups();
+    let committed: Vec<_> =
+        shard.homes.iter().filter_map(|home| Some(home.commit_log.borrow().as_ref()?.written())).collect();
     snapshot.values.extend([
         Value::gauge("group_members", "Members of groups that live on this core", groups.members as u64),
         Value::gauge("group_offsets", "Offsets that groups have committed", groups.offsets as u64),
@@ -133,6 +135,21 @@ pub(crate) fn measure(shard: &Shard) -> Snapshot {
             "group_partitions_loading",
             "Partitions of __consumer_offsets that are being read",
             groups.loading as u64,
+        ),
+        Value::count(
+            "commit_log_writes",
+            "Durable writes to commit logs",
+            committed.iter().map(|written| written.rounds).sum(),
+        ),
+        Value::count(
+            "commit_log_flushes",
+            "Flushes of logs that went with those writes",
+            committed.iter().map(|written| written.frames).sum(),
+        ),
+        Value::count(
+            "commit_log_written_bytes",
+            "Bytes written to commit logs, in whole blocks",
+            committed.iter().map(|written| written.bytes).sum(),
         ),
         Value::gauge("mailbox_jobs", "Jobs sent to this core that have not run", load.mailbox as u64),
         Value::gauge("disk_transfers", "File reads and writes under way", load.transfers as u64),

@@ -133,7 +133,7 @@ impl Log {
 
     /// `offset` is where a reader who reads in order goes on.
     pub(super) fn expect_reader_at(&self, offset: i64, bytes: usize) {
-        let is_there = self.tails.find(offset).is_some() || self.windows.find_any(offset).is_some();
+        let is_there = self.in_memory(offset).is_some() || self.windows.find_any(offset).is_some();
         if !is_there && offset < self.state.borrow().durable_offset {
             self.ahead.want(offset, bytes);
         }

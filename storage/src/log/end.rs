@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use protocol::ids::Uuid;
 
-use super::remove::Doomed;
+use super::remove::{Doomed, DoomedUnsynced};
 use super::{Log, State};
 use crate::Error;
 use crate::catalogue::{self, Entry, RecoveryPoint};
@@ -61,6 +61,7 @@ impl Log {
             if let Some(fence) = log.fenced() {
                 return Err(fence);
             }
+            log.settle().await?;
             log.remove_all_doomed().await.inspect_err(|error| log.fence(error))?;
             log.leave_in_order().await.inspect_err(|error| log.fence(error))?;
             let entry = log.entry(true);
@@ -147,6 +148,7 @@ impl Log {
         Box::pin(async move {
             log.state.borrow_mut().is_ending = true;
             log.fence(&Error::Fenced("the log was deleted".to_owned()));
+            log.state.borrow_mut().forget_unsettled();
             let is_idle = |state: &State| !state.is_flushing && !state.is_in_upkeep && !state.is_compacting;
             log.waiting.until(|| is_idle(&log.state.borrow())).await;
             let (topic, partition) = (&log.dir.topic, log.dir.partition);
@@ -213,10 +215,21 @@ impl State {
             if has_file {
                 self.doomed.push_back(Doomed { base_offset: segment.base_offset, since_ms: now_ms });
             }
+            let base_offset = segment.base_offset;
             let unsynced = segment.open.filter(|open| open.synced != open.durable);
-            if let Some(file) = unsynced.and_then(|open| open.on_disk.file()) {
-                self.doomed_unsynced.push((segment.base_offset, file));
+            if let Some((open, file)) = unsynced.and_then(|open| open.on_disk.file().map(|file| (open, file)))
+            {
+                let (writes, mark) = (open.unsettled.writes(), open.durable);
+                self.doomed_unsynced.push(DoomedUnsynced { base_offset, file, writes, mark });
             }
+        }
+    }
+
+    /// It went with its log.
+    fn forget_unsettled(&mut self) {
+        self.doomed_unsynced.clear();
+        for open in self.segments.iter_mut().filter_map(|segment| segment.open.as_mut()) {
+            open.unsettled.clear();
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::rc::Rc;
 
-use super::{Durability, Log, LogConfig};
+use super::{Log, LogConfig};
 use crate::Error;
 use crate::checkpoint::{print_partition_metadata, read_whole, write_atomically};
 use crate::disk::{Class, Disk, File, Mode};
@@ -125,10 +125,8 @@ impl Log {
     }
 
     async fn create_alone(&self, base_offset: i64) -> Result<Rc<dyn File>, Error> {
-        if self.config().durability == Durability::Written {
-            // Order: a segment's existence says that everything before it is on stable storage.
-            self.sync_written().await?;
-        }
+        // Order: a segment's existence says that everything before it is on stable storage.
+        self.sync_written().await?;
         let folder = self.dir.folder();
         self.create_folder(&folder).await?;
         let path = self.path(base_offset, SegmentFile::Log);

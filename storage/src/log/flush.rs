@@ -76,7 +76,17 @@ impl Log {
 
     async fn write_segment(&self, base_offset: i64) -> Result<Flushed, Error> {
         let file = self.file_to_write(base_offset).await?;
-        self.waiting.until(|| !self.state.borrow().is_zeroing_ahead(base_offset)).await;
+        loop {
+            self.waiting.until(|| !self.state.borrow().is_zeroing_ahead(base_offset)).await;
+            if let Some(boarded) = self.board(base_offset) {
+                return self.commit(base_offset, boarded).await;
+            }
+            if !self.has_unsettled() {
+                break;
+            }
+            // Order: what a commit log has of this log lies before the flight, some of it in the same block.
+            self.settle().await?;
+        }
         // Order: taken off at the last moment, so that all who came meanwhile are on board.
         let flight = self.state.borrow_mut().take_off(base_offset);
         let Some(flight) = flight else { return Ok(Flushed::default()) };
@@ -93,7 +103,7 @@ impl Log {
     }
 
     /// All of a flight is written: readers may see it, and those who wait are told.
-    fn land(&self, base_offset: i64, flight: Flight, is_synced: bool) {
+    pub(super) fn land(&self, base_offset: i64, flight: Flight, is_synced: bool) {
         let durable_offset = flight.end.offset;
         {
             let mut state = self.state.borrow_mut();
@@ -135,18 +145,24 @@ impl Log {
         }
     }
 
-    /// With [`Durability::Written`]: makes what was written so far survive a power cut. Otherwise nothing to do.
+    /// Makes what was written so far survive a power cut by this log's own files: with [`Durability::Written`], and of what
+    /// only a commit log holds. Otherwise nothing to do.
     pub fn sync(self: &Rc<Self>) -> LocalFuture<'static, Result<(), Error>> {
         let log = Rc::clone(self);
         Box::pin(async move { log.sync_written().await })
     }
 
     pub(super) async fn sync_written(&self) -> Result<(), Error> {
+        self.settle().await?;
         loop {
-            let doomed = self.state.borrow().doomed_unsynced.first().cloned();
+            let doomed = {
+                let state = self.state.borrow();
+                let doomed = state.doomed_unsynced.iter().find(|doomed| doomed.writes.is_empty());
+                doomed.map(|doomed| (doomed.base_offset, Rc::clone(&doomed.file)))
+            };
             let Some((base_offset, file)) = doomed else { break };
             self.synced(base_offset, self.flush_file(&*file).await)?;
-            self.state.borrow_mut().doomed_unsynced.retain(|(doomed, _)| *doomed != base_offset);
+            self.state.borrow_mut().doomed_unsynced.retain(|doomed| doomed.base_offset != base_offset);
         }
         loop {
             let next = self.state.borrow().first_unsynced();
@@ -173,12 +189,7 @@ impl Log {
     /// One at a time: of two that overlap, one may fail for what the other then takes for done. A flush that
     /// fails is never mere lack of room, whatever it says: the next one would not tell what was lost.
     pub(super) async fn flush_file(&self, file: &dyn File) -> io::Result<()> {
-        self.waiting.until(|| !self.state.borrow().is_syncing).await;
-        if let Some(fence) = self.fenced() {
-            return Err(io::Error::other(fence));
-        }
-        self.state.borrow_mut().is_syncing = true;
-        let _turn = Syncing { log: self };
+        let _turn = self.begin_syncing().await.map_err(io::Error::other)?;
         let flushed = file.sync().await;
         flushed.map_err(|error| {
             let error = io::Error::other(format!("flush failed: {error}"));
@@ -186,6 +197,15 @@ impl Log {
             self.fence(&Error::io(&self.dir.folder(), io::Error::other(error.to_string())));
             error
         })
+    }
+
+    pub(super) async fn begin_syncing(&self) -> Result<Syncing<'_>, Error> {
+        self.waiting.until(|| !self.state.borrow().is_syncing).await;
+        if let Some(fence) = self.fenced() {
+            return Err(fence);
+        }
+        self.state.borrow_mut().is_syncing = true;
+        Ok(Syncing { log: self })
     }
 
     /// A flush of what was written that fails fences the log.
@@ -240,17 +260,19 @@ impl State {
         self.end_offset = durable_offset;
     }
 
-    fn forget_undo(&mut self, offset: i64) {
+    pub(super) fn forget_undo(&mut self, offset: i64) {
         while self.undo.front().is_some_and(|undo| undo.last_offset < offset) {
             self.undo.pop_front();
         }
     }
 
-    /// The first segment that was written since it was last synced.
+    /// The first segment that was written since it was last synced. Not one of which a commit log has the rest: that is
+    /// not written.
     fn first_unsynced(&self) -> Option<(i64, Rc<dyn File>, Mark)> {
         self.open_segments().find_map(|segment| {
             let open = segment.open.as_ref()?;
-            let file = open.on_disk.file().filter(|_| open.synced != open.durable)?;
+            let is_unsynced = open.synced != open.durable && open.unsettled.is_empty();
+            let file = open.on_disk.file().filter(|_| is_unsynced)?;
             Some((segment.base_offset, file, open.durable))
         })
     }
@@ -258,7 +280,7 @@ impl State {
 
 /// All writes of a flight at once. Returns when the last one is over, whatever became of the others; a
 /// failure that is more than lack of room counts most.
-async fn write_together(file: &dyn File, writes: &[(u64, Bytes)], sync: Sync) -> io::Result<()> {
+pub(super) async fn write_together(file: &dyn File, writes: &[(u64, Bytes)], sync: Sync) -> io::Result<()> {
     if let [(position, data)] = writes {
         return file.write_at(*position, data.clone(), sync, Class::Append).await;
     }
@@ -314,7 +336,7 @@ impl Drop for Turn<'_> {
 }
 
 /// The one flush of a file that runs.
-struct Syncing<'a> {
+pub(super) struct Syncing<'a> {
     log: &'a Log,
 }
 

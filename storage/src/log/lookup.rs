@@ -38,7 +38,11 @@ impl Log {
         timestamp: i64,
     ) -> LocalFuture<'static, Result<Option<Timestamped>, Error>> {
         let log = Rc::clone(self);
-        Box::pin(async move { log.steadily(async || log.find_as_late_as(timestamp).await).await })
+        Box::pin(async move {
+            // It is looked for in the files.
+            log.settle().await?;
+            log.steadily(async || log.find_as_late_as(timestamp).await).await
+        })
     }
 
     async fn find_as_late_as(&self, timestamp: i64) -> Result<Option<Timestamped>, Error> {
@@ -58,7 +62,10 @@ impl Log {
     /// The first durable record with the largest timestamp; None if no record has one.
     pub fn max_timestamp(self: &Rc<Self>) -> LocalFuture<'static, Result<Option<Timestamped>, Error>> {
         let log = Rc::clone(self);
-        Box::pin(async move { log.steadily(async || log.find_latest().await).await })
+        Box::pin(async move {
+            log.settle().await?;
+            log.steadily(async || log.find_latest().await).await
+        })
     }
 
     async fn find_latest(&self) -> Result<Option<Timestamped>, Error> {

@@ -1,6 +1,6 @@
 //! Open: at once where the catalogue says that all is well, by way of `recovery.rs` where it does not.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 
@@ -59,6 +59,7 @@ impl Log {
                 is_full: RefCell::new(None),
                 state: RefCell::new(state),
                 waiting: Waiting::default(),
+                berth: OnceCell::new(),
             }))
         })
     }

@@ -64,7 +64,7 @@ impl Log {
         if from >= before || (bytes_max == 0 && !at_least_one) {
             return ReadOutcome::Now(Ok(slices));
         }
-        if let Some(chunk) = self.tails.find(from) {
+        if let Some(chunk) = self.in_memory(from) {
             self.gather(chunk, &ask, &mut slices);
             return ReadOutcome::Now(Ok(slices));
         }
@@ -92,7 +92,7 @@ impl Log {
             if !is_complete || slices.next_offset >= ask.before {
                 return;
             }
-            match self.tails.find(slices.next_offset) {
+            match self.in_memory(slices.next_offset) {
                 Some(next) => chunk = next,
                 None => return,
             }
@@ -119,6 +119,10 @@ impl Log {
         let mut from = ask.from;
         let swaps = self.state.borrow().swaps;
         while from < ask.before {
+            if let Some(chunk) = self.in_memory(from) {
+                self.gather(chunk, &Ask { from, ..ask }, &mut slices);
+                break;
+            }
             let Some(place) = self.place_of(from)? else { break };
             match self.read_segment(place, from, ask.bytes_max).await {
                 Ok(Some(chunk)) => {
@@ -250,7 +254,7 @@ impl State {
     fn place_at(&self, at: usize) -> SegmentPlace {
         SegmentPlace {
             base_offset: self.segments[at].base_offset,
-            bytes: self.segments[at].durable_bytes(),
+            bytes: self.segments[at].written_bytes(),
             next: self.segments.get(at + 1).map(|next| next.base_offset),
         }
     }

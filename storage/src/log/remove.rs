@@ -7,11 +7,14 @@ use std::collections::BTreeMap;
 use std::io;
 use std::rc::Rc;
 
+use bytes::Bytes;
+
 use super::{Log, State, is_time};
 use crate::Error;
-use crate::disk::LocalFuture;
+use crate::disk::{File, LocalFuture};
 use crate::format::{DELETED, Fate, SegmentFile, parse_segment_file_name};
 use crate::retention::{Due, Limits, due};
+use crate::segment::Mark;
 
 /// A segment that is no longer part of the log, and still has its name.
 #[derive(Clone, Copy, Debug)]
@@ -25,6 +28,15 @@ impl Doomed {
     pub(super) fn long_since(base_offset: i64) -> Self {
         Self { base_offset, since_ms: i64::MIN }
     }
+}
+
+/// One of them of which not all is on stable storage in its own file.
+pub(super) struct DoomedUnsynced {
+    pub(super) base_offset: i64,
+    pub(super) file: Rc<dyn File>,
+    /// What only a commit log has of it.
+    pub(super) writes: Vec<(u64, Bytes)>,
+    pub(super) mark: Mark,
 }
 
 /// A segment whose files have lost their names.
@@ -125,7 +137,7 @@ impl Log {
         for segment in &doomed {
             let base_offset = segment.base_offset;
             assert_eq!(state.doomed.pop_front().map(|first| first.base_offset), Some(base_offset));
-            state.doomed_unsynced.retain(|(doomed, _)| *doomed != base_offset);
+            state.doomed_unsynced.retain(|doomed| doomed.base_offset != base_offset);
             state.readers.forget(base_offset);
             state.aside.push_back(Aside { base_offset, due_ms: segment.since_ms.saturating_add(delay_ms) });
         }
@@ -158,13 +170,17 @@ impl Log {
     /// Where the log goes on must be on disk before the last segment that tells it goes. Everything before its
     /// first segment is durable, as the creation of a file has to say.
     async fn keep_a_segment_on_disk(&self) -> Result<(), Error> {
-        let to_create = {
-            let state = self.state.borrow();
-            if state.is_on_disk() { None } else { state.segments.first().map(|first| first.base_offset) }
-        };
-        match to_create {
-            Some(base_offset) => self.create(base_offset).await.map(drop),
-            None => Ok(()),
+        loop {
+            let to_create = {
+                let state = self.state.borrow();
+                if state.is_on_disk() { None } else { state.segments.first().map(|first| first.base_offset) }
+            };
+            let Some(base_offset) = to_create else { return Ok(()) };
+            match self.create(base_offset).await {
+                // The log's start moved on meanwhile: another segment is the first.
+                Err(_) if self.state.borrow().segment(base_offset).is_none() => {}
+                created => return created.map(drop),
+            }
         }
     }
 }

@@ -313,7 +313,15 @@ impl State {
         if active.wants_room(config) {
             return Some(Job::MakeRoom(active.base_offset));
         }
-        if config.durability == Durability::Written && self.unsynced_bytes() >= UNSYNCED_BYTES_MAX {
+        let unsynced_bytes_max = match config.durability {
+            Durability::Written => UNSYNCED_BYTES_MAX,
+            Durability::Synced => UNSETTLED_BYTES_MAX,
+        };
+        let is_unsettled =
+            |segment: &Segment| segment.open.as_ref().is_some_and(|open| !open.unsettled.is_empty());
+        let has_rolled =
+            open().any(|segment| segment.base_offset != active.base_offset && is_unsettled(segment));
+        if has_rolled || self.unsynced_bytes() >= unsynced_bytes_max {
             return Some(Job::Sync);
         }
         if self.epochs_changed && self.is_on_disk() {
@@ -383,7 +391,8 @@ impl Segment {
     /// All of it is durable, so that it can be sealed.
     fn is_settled(&self) -> bool {
         let is_there = |open: &Open| !matches!(open.on_disk, OnDisk::Nothing);
-        self.open.as_deref().is_some_and(|open| open.durable.end.position == self.bytes && is_there(open))
+        let is_written = |open: &Open| open.durable.end.position == self.bytes && open.unsettled.is_empty();
+        self.open.as_deref().is_some_and(|open| is_written(open) && is_there(open))
     }
 
     fn synced_end(&self) -> Option<Place> {
@@ -458,6 +467,8 @@ impl Drop for Turn<'_> {
 const ZEROS_BYTES: usize = 256 << 10;
 /// With [`Durability::Written`], what may pile up before a flush comes unasked.
 const UNSYNCED_BYTES_MAX: u64 = 8 << 20;
+/// What may gather in a commit log before the log's own file gets it unasked.
+const UNSETTLED_BYTES_MAX: u64 = 64 << 10;
 /// Content without index files, and at least an eighth of it all: what is read again after a crash.
 const UNINDEXED_BYTES_MAX: u32 = 4 << 20;
 const _: () = assert!(ZEROS_BYTES.is_multiple_of(BLOCK_BYTES));

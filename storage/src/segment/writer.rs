@@ -184,6 +184,20 @@ impl Tail {
         self.partial = Partial::Known(bytes.clone());
     }
 
+    /// What is pending from a position in the file on, in parts.
+    pub(crate) fn pending_from(&self, position: u32) -> Vec<&[u8]> {
+        let mut from = position;
+        let mut parts = Vec::new();
+        for pending in &self.pending {
+            let end = pending.start + self::position(pending.buffer.len());
+            if end > from {
+                parts.push(&pending.buffer.as_ref()[(from - pending.start) as usize..]);
+                from = end;
+            }
+        }
+        parts
+    }
+
     /// Freezes what is pending, up to a flight's worth.
     pub(crate) fn take_off(&mut self) -> Option<Flight> {
         assert!(matches!(self.partial, Partial::Known(_)) || !self.is_dirty(), "the block is whole");

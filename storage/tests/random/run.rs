@@ -9,6 +9,7 @@ use protocol::records::batch::BatchHeader;
 use storage::Error;
 use storage::cache::TailCache;
 use storage::catalogue::Entry;
+use storage::commit_log::{CommitLog, Left, parse_file_name};
 use storage::disk::Disk;
 use storage::disk::memory::{ENOSPC, Fault, Operation, Random};
 use storage::log::{AppendError, Durability, Log, LogConfig, ReadOutcome, Slices};
@@ -33,6 +34,10 @@ pub(crate) struct Run {
     next_producer: i64,
     clock: i64,
     has_fault: bool,
+    /// Of its half; zero for none.
+    commit_log_bytes: u64,
+    commit_log: Option<Rc<CommitLog>>,
+    commit_logs: u64,
 }
 
 const ROOMY: u64 = 1 << 30;
@@ -51,8 +56,9 @@ impl Run {
         let mut world = World::with(seed, config);
         world.cache = Rc::new(TailCache::new(pick(&[0, 20_000, 1 << 20]) as usize));
         world.disk.set_capacity(ROOMY);
+        let commit_log_bytes = pick(&[0, 16, 64, 512]) << 10;
         let log = world.open(None);
-        Self {
+        let mut run = Self {
             random: random.fork(),
             world,
             log,
@@ -63,7 +69,29 @@ impl Run {
             next_producer: 4,
             clock: 0,
             has_fault: false,
+            commit_log_bytes,
+            commit_log: None,
+            commit_logs: 0,
+        };
+        run.use_commit_log();
+        run
+    }
+
+    /// A new one, of which the log takes the next flushes.
+    fn use_commit_log(&mut self) {
+        if self.commit_log_bytes == 0 {
+            return;
         }
+        self.commit_logs += 1;
+        let disk: Rc<dyn Disk> = Rc::new(self.world.disk.clone());
+        let commit_log = CommitLog::new(disk, 0, self.commit_logs, 99, 2 * self.commit_log_bytes);
+        self.log.commit_with(Rc::clone(&commit_log));
+        let preparing = commit_log.prepare();
+        self.world.executor.spawn(async move {
+            // Without it the log flushes for itself.
+            let _ = preparing.await;
+        });
+        self.commit_log = Some(commit_log);
     }
 
     pub(crate) fn run_to_end(mut self) {
@@ -196,6 +224,12 @@ impl Run {
         if self.log.wants_upkeep() && self.random.one_in(2) {
             self.world.executor.spawn(self.log.upkeep());
         }
+        if let Some(commit_log) = self.commit_log.as_ref().filter(|it| it.wants_upkeep())
+            && self.random.one_in(3)
+        {
+            let upkeep = commit_log.upkeep();
+            self.world.executor.spawn(async move { drop(upkeep.await) });
+        }
     }
 
     /// A producer that heard nothing sends its last batch again.
@@ -233,6 +267,9 @@ impl Run {
                 self.world.executor.spawn(self.log.flush());
             } else if self.log.wants_upkeep() {
                 self.world.executor.spawn(self.log.upkeep());
+            } else if let Some(commit_log) = self.commit_log.as_ref().filter(|it| it.wants_upkeep()) {
+                let upkeep = commit_log.upkeep();
+                self.world.executor.spawn(async move { drop(upkeep.await) });
             } else {
                 return;
             }
@@ -318,7 +355,8 @@ impl Run {
                 let after = self.model.first_as_late_as(timestamp, self.log.durable_offset());
                 assert!(found == before || found == after, "{found:?} instead of {before:?}");
             }
-            Err(Error::Io { .. }) if self.has_fault => {}
+            // Fenced, with something that is only in the commit log: it is read, but not searched.
+            Err(Error::Io { .. } | Error::Fenced(_)) if self.has_fault => {}
             Err(error) => panic!("{error}"),
         }
     }
@@ -416,7 +454,14 @@ impl Run {
                 self.model.shrink_to(end);
                 let stale = Entry { is_clean: false, ..entry.clone() };
                 self.checkpoints.push(stale);
+                if let Some(commit_log) = self.commit_log.take() {
+                    match self.world.executor.block_on(commit_log.remove()) {
+                        Ok(removed) => assert!(removed, "a log that was closed in order needs nothing more"),
+                        Err(error) => assert!(self.has_fault, "{error}"),
+                    }
+                }
                 self.log = self.world.open(Some(entry));
+                self.use_commit_log();
                 assert_eq!(self.log.start_offset(), self.model.start);
                 assert_eq!(self.log.durable_offset(), self.model.end());
             }
@@ -451,6 +496,7 @@ impl Run {
         let opened = self.world.executor.block_on(self.opening(known.clone()));
         self.log = opened.unwrap_or_else(|error| panic!("{error}; known: {known:?}"));
         self.take_over();
+        self.use_commit_log();
     }
 
     /// What a crash of this kind has to leave.
@@ -473,7 +519,12 @@ impl Run {
 
     fn opening(&self, known: Option<Entry>) -> storage::disk::LocalFuture<'static, Result<Rc<Log>, Error>> {
         let disk: Rc<dyn Disk> = Rc::new(self.world.disk.clone());
-        Log::open(disk, dir(), self.world.config.clone(), known, Rc::clone(&self.world.cache), NOW_MS)
+        let (config, cache) = (self.world.config.clone(), Rc::clone(&self.world.cache));
+        Box::pin(async move {
+            let log = Log::open(Rc::clone(&disk), dir(), config, known, cache, NOW_MS).await?;
+            replay_left(&*disk, &log).await?;
+            Ok(log)
+        })
     }
 
     /// The model follows what was recovered, once that was found to be right.
@@ -590,7 +641,23 @@ impl Run {
         self.world.disk.flip_bit(&path, position, 3);
         self.log = self.world.executor.block_on(self.opening(Some(known))).unwrap();
         self.take_over();
+        self.use_commit_log();
     }
+}
+
+/// What earlier runs left in their commit logs, which are of no more use then.
+async fn replay_left(disk: &dyn Disk, log: &Rc<Log>) -> Result<(), Error> {
+    let mut names: Vec<String> = disk.list("").await.unwrap().into_iter().map(|entry| entry.name).collect();
+    names.retain(|name| parse_file_name(name).is_some());
+    let mut frames = Vec::new();
+    for name in &names {
+        frames.extend(Left::read(disk, name).await?.frames);
+    }
+    log.replay(frames, NOW_MS).await?;
+    for name in &names {
+        disk.remove(name).await.map_err(|error| Error::io(name, error))?;
+    }
+    Ok(())
 }
 
 async fn sync(log: Rc<Log>) {
