@@ -62,6 +62,7 @@ impl Log {
         let unsettled = (from.position - open.synced.end.position) as usize;
         if bytes == 0
             || bytes > SMALL_BYTES_MAX
+            || open.tail.pace_bytes() > PACE_BYTES_MAX
             || unsettled > UNSETTLED_BYTES_MAX
             || open.room.prepared < open.tail.dirty_range().end
         {
@@ -204,5 +205,8 @@ impl State {
     }
 }
 
+/// A log whose flights are large but for a few is better off without: before each large one its file would have to be given the
+/// small ones.
+const PACE_BYTES_MAX: usize = 2 * SMALL_BYTES_MAX;
 /// Of a segment. With more, the next flight waits until its file has them.
 const UNSETTLED_BYTES_MAX: usize = 256 << 10;

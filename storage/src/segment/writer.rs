@@ -184,6 +184,11 @@ impl Tail {
         self.partial = Partial::Known(bytes.clone());
     }
 
+    /// Whole blocks of recent flights, the latest counting most.
+    pub(crate) fn pace_bytes(&self) -> usize {
+        self.pace_bytes
+    }
+
     /// What is pending from a position in the file on, in parts.
     pub(crate) fn pending_from(&self, position: u32) -> Vec<&[u8]> {
         let mut from = position;
