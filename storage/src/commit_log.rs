@@ -3,14 +3,14 @@
 //! A device has so many writes to give a second, however small. Logs that flush each for itself spend one on every few
 //! records. Here they go together: while one round is being written, what other logs have to flush gathers, and goes with the
 //! next. A log writes its own file later, many appends at a time, and until then keeps in memory what only the commit log
-//! has on disk ([`Log::sync`] does that at once). Nobody waits for it but a half of the commit log that is to be used again.
+//! has on disk ([`Log::sync`](crate::log::Log::sync) does that at once). Nobody waits for it but a half of the commit log that is to be used again.
 //!
 //! What recovery relies on:
 //! - A round begins when the one before it is over. So one that is not whole ends what was ever acknowledged.
 //! - A half is written over when no log needs anything of it any more; until then the other half is used, and if
 //!   that is full too, logs flush for themselves.
 //! - What is here is only a repetition: batches with their offsets. A log that is opened after a crash takes what lies
-//!   behind its end ([`Log::replay`]) and nothing else.
+//!   behind its end ([`Log::replay`](crate::log::Log::replay)) and nothing else.
 //! - It takes only what the log's file has room for already. So what it took is never without a place.
 
 mod left;
@@ -23,13 +23,13 @@ use std::rc::{Rc, Weak};
 use std::task::{Poll, Waker};
 
 use bytes::Bytes;
+use protocol::ids::Uuid;
 
 pub use self::left::{Left, file_name, parse_file_name};
 pub use self::round::Frame;
 use self::round::{Gathering, file_head};
 use crate::Error;
 use crate::disk::{BLOCK_BYTES, Class, Disk, File, LocalFuture, Mode, Sync};
-use crate::log::{Log, LogDir};
 
 pub struct CommitLog {
     disk: Rc<dyn Disk>,
@@ -77,8 +77,8 @@ struct State {
 struct Half {
     used_bytes: u64,
     sequence: u32,
-    /// Logs that may need what is in it.
-    guests: Vec<Weak<Log>>,
+    /// Who may need what is in it.
+    guests: Vec<Weak<dyn Guest>>,
     /// They are writing their own files.
     is_retiring: bool,
     /// One of them could not: this half is needed until the next start.
@@ -91,10 +91,18 @@ impl Half {
     }
 }
 
+/// A log, as the commit log knows it.
+pub(crate) trait Guest {
+    /// Everything that was ever on board of a round is in its own files when this resolves.
+    fn settle_all(&self) -> LocalFuture<'_, Result<(), Error>>;
+    /// Whether the commit log holds something that no file of its own does.
+    fn has_unsettled(&self) -> bool;
+}
+
 /// A log's place in the rounds of its core.
 pub(crate) struct Berth {
     pub(crate) commit_log: Rc<CommitLog>,
-    pub(crate) log: Weak<Log>,
+    guest: Weak<dyn Guest>,
     /// The half that knows of the log.
     generation: Cell<u64>,
     /// Up to here the log's flights went by way of the commit log, landed or not.
@@ -102,8 +110,8 @@ pub(crate) struct Berth {
 }
 
 impl Berth {
-    pub(crate) fn new(commit_log: Rc<CommitLog>, log: Weak<Log>) -> Self {
-        Self { commit_log, log, generation: Cell::new(0), boarded_offset: Cell::new(0) }
+    pub(crate) fn new(commit_log: Rc<CommitLog>, guest: Weak<dyn Guest>) -> Self {
+        Self { commit_log, guest, generation: Cell::new(0), boarded_offset: Cell::new(0) }
     }
 }
 
@@ -232,19 +240,19 @@ impl CommitLog {
         self.state.borrow_mut().halves.iter_mut().for_each(|half| half.is_kept = true);
     }
 
-    /// Takes whole batches on board, if there is room for them now; they are durable when [`Self::landed`] says so of
+    /// Takes whole batches of a topic's partition on board, if there is room for them now; they are durable when [`Self::landed`] says so of
     /// the round.
-    pub(crate) fn board(&self, berth: &Berth, follows: i64, parts: &[&[u8]], dir: &LogDir) -> Option<u64> {
+    pub(crate) fn board(&self, berth: &Berth, id: (Uuid, i32), follows: i64, parts: &[&[u8]]) -> Option<u64> {
         let bytes = parts.iter().map(|part| part.len()).sum();
         let mut state = self.state.borrow_mut();
         if !state.make_room(bytes, self.half_bytes) {
             return None;
         }
         let state = &mut *state;
-        state.gathering.push(dir.topic_id, dir.partition, follows, parts);
+        state.gathering.push(id.0, id.1, follows, parts);
         state.written.frames += 1;
         if berth.generation.replace(state.generation) != state.generation {
-            state.halves[state.active].guests.push(Weak::clone(&berth.log));
+            state.halves[state.active].guests.push(Weak::clone(&berth.guest));
         }
         Some(state.boarding)
     }
@@ -321,7 +329,8 @@ impl CommitLog {
             let is_needed = {
                 let mut state = this.state.borrow_mut();
                 state.failure.get_or_insert_with(|| Error::Fenced("the commit log was closed".to_owned()));
-                let is_guest_there = |log: &Weak<Log>| log.upgrade().is_some_and(|log| log.has_unsettled());
+                let is_guest_there =
+                    |log: &Weak<dyn Guest>| log.upgrade().is_some_and(|log| log.has_unsettled());
                 state.halves.iter().any(|half| half.is_kept || half.guests.iter().any(is_guest_there))
             };
             if is_needed {

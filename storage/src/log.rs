@@ -42,7 +42,7 @@ use self::remove::{Aside, Doomed, DoomedUnsynced};
 use self::waiting::Waiting;
 use crate::Error;
 use crate::cache::{Chunk, Shelf, TailCache};
-use crate::commit_log::Berth;
+use crate::commit_log::{Berth, Guest};
 pub use crate::config::{Durability, LogConfig};
 use crate::data_dir::folder_name;
 use crate::disk::{Disk, LocalFuture};

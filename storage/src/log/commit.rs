@@ -1,6 +1,6 @@
 //! Small flights go by way of the core's [commit log](crate::commit_log). Their log's own file gets them later.
 
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 
 use bytes::Bytes;
 use protocol::records::batch::{BatchView, batches};
@@ -9,8 +9,8 @@ use super::flush::{Flushed, write_together};
 use super::remove::DoomedUnsynced;
 use super::{AppendError, Durability, Log, Offsets, Stamp, State};
 use crate::Error;
-use crate::commit_log::{Berth, CommitLog, Frame, SMALL_BYTES_MAX};
-use crate::disk::{File, Sync};
+use crate::commit_log::{Berth, CommitLog, Frame, Guest, SMALL_BYTES_MAX};
+use crate::disk::{File, LocalFuture, Sync};
 use crate::format::{Damage, SegmentFile};
 use crate::segment::writer::Flight;
 use crate::segment::{Mark, Segment};
@@ -36,17 +36,9 @@ impl Log {
     pub fn commit_with(self: &Rc<Self>, commit_log: Rc<CommitLog>) {
         if !self.dir.topic_id.is_zero() && self.config().durability == Durability::Synced {
             // A log keeps the first that it was given.
-            let _ = self.berth.set(Box::new(Berth::new(commit_log, Rc::downgrade(self))));
+            let log: Weak<Self> = Rc::downgrade(self);
+            let _ = self.berth.set(Box::new(Berth::new(commit_log, log)));
         }
-    }
-
-    /// Whether the commit log holds something that no file of this log does.
-    pub(crate) fn has_unsettled(&self) -> bool {
-        let state = self.state.borrow();
-        let has_some =
-            |segment: &Segment| segment.open.as_ref().is_some_and(|open| !open.unsettled.is_empty());
-        state.open_segments().any(has_some)
-            || state.doomed_unsynced.iter().any(|doomed| !doomed.writes.is_empty())
     }
 
     /// The next flight, if it is small, if there is room for it in the segment's file, and if the commit log takes it.
@@ -70,7 +62,8 @@ impl Log {
         }
         let parts = open.tail.pending_from(from.position);
         let commit_log = Rc::clone(&berth.commit_log);
-        let round = commit_log.board(berth, from.offset, &parts, &self.dir)?;
+        let id = (self.dir.topic_id, self.dir.partition);
+        let round = commit_log.board(berth, id, from.offset, &parts)?;
         let flight = open.tail.take_off().expect("it has bytes");
         berth.boarded_offset.set(flight.end.offset);
         Some(Boarded { flight, round, commit_log })
@@ -88,14 +81,6 @@ impl Log {
             self.land(base_offset, flight, false);
         }
         Ok(flushed)
-    }
-
-    /// Everything that was ever on board of a round is in the log's own files when this returns.
-    pub(crate) async fn settle_all(&self) -> Result<(), Error> {
-        let boarded_offset = self.berth.get().map_or(0, |berth| berth.boarded_offset.get());
-        let has_landed = |state: &State| boarded_offset <= state.durable_offset || state.fence.is_some();
-        self.waiting.until(|| has_landed(&self.state.borrow())).await;
-        self.settle().await
     }
 
     /// Writes to the log's own files what only the commit log holds now.
@@ -156,6 +141,25 @@ impl Log {
 
     fn odd(&self, found: &str) -> Error {
         Damage::new(0, found.to_owned()).at(&self.dir.folder())
+    }
+}
+
+impl Guest for Log {
+    fn settle_all(&self) -> LocalFuture<'_, Result<(), Error>> {
+        let boarded_offset = self.berth.get().map_or(0, |berth| berth.boarded_offset.get());
+        Box::pin(async move {
+            let has_landed = |state: &State| boarded_offset <= state.durable_offset || state.fence.is_some();
+            self.waiting.until(|| has_landed(&self.state.borrow())).await;
+            self.settle().await
+        })
+    }
+
+    fn has_unsettled(&self) -> bool {
+        let state = self.state.borrow();
+        let has_some =
+            |segment: &Segment| segment.open.as_ref().is_some_and(|open| !open.unsettled.is_empty());
+        state.open_segments().any(has_some)
+            || state.doomed_unsynced.iter().any(|doomed| !doomed.writes.is_empty())
     }
 }
 

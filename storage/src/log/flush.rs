@@ -16,6 +16,7 @@ use bytes::Bytes;
 
 use super::{Durability, Log, State};
 use crate::Error;
+use crate::commit_log::Guest;
 use crate::disk::{Class, File, LocalFuture, Sync};
 use crate::format::SegmentFile;
 use crate::segment::Mark;
