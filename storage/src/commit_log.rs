@@ -79,15 +79,13 @@ struct Half {
     sequence: u32,
     /// Who may need what is in it.
     guests: Vec<Weak<dyn Guest>>,
-    /// They are writing their own files.
-    is_retiring: bool,
     /// One of them could not: this half is needed until the next start.
     is_kept: bool,
 }
 
 impl Half {
     fn is_free(&self) -> bool {
-        self.guests.is_empty() && !self.is_retiring && !self.is_kept
+        self.guests.is_empty() && !self.is_kept
     }
 }
 
@@ -219,11 +217,11 @@ impl CommitLog {
 
     /// Has the logs with something in the half that is full write it to their own files.
     async fn retire(&self) {
+        // Order: they are guests until the last of them is done, so that the half is neither used nor removed before.
         let (at, guests) = {
-            let mut state = self.state.borrow_mut();
+            let state = self.state.borrow();
             let at = 1 - state.active;
-            state.halves[at].is_retiring = true;
-            (at, std::mem::take(&mut state.halves[at].guests))
+            (at, state.halves[at].guests.clone())
         };
         let mut is_kept = false;
         for log in guests.iter().filter_map(Weak::upgrade) {
@@ -231,7 +229,7 @@ impl CommitLog {
         }
         let mut state = self.state.borrow_mut();
         let half = &mut state.halves[at];
-        half.is_retiring = false;
+        half.guests.clear();
         half.is_kept |= is_kept;
     }
 
@@ -240,8 +238,8 @@ impl CommitLog {
         self.state.borrow_mut().halves.iter_mut().for_each(|half| half.is_kept = true);
     }
 
-    /// Takes whole batches of a topic's partition on board, if there is room for them now; they are durable when [`Self::landed`] says so of
-    /// the round.
+    /// Takes whole batches of a topic's partition on board, if there is room for them now; they are durable when
+    /// [`Self::landed`] says so of the round.
     pub(crate) fn board(&self, berth: &Berth, id: (Uuid, i32), follows: i64, parts: &[&[u8]]) -> Option<u64> {
         let bytes = parts.iter().map(|part| part.len()).sum();
         let mut state = self.state.borrow_mut();

@@ -339,6 +339,40 @@ fn log_that_cannot_write_its_own_file_loses_nothing() {
 }
 
 #[test]
+fn file_stays_if_a_log_needs_it_while_others_write_their_own() {
+    (0..20).for_each(file_stays_after);
+}
+
+fn file_stays_after(steps: u64) {
+    let mut core = Core::new(8 + steps, 64 << 10);
+    core.warm_up();
+    core.warm_up();
+    core.append(0, 100);
+    core.executor.run();
+    let end = core.logs[0].durable_offset();
+    core.disk.fail(Fault::on(Operation::Write));
+    core.has_fault = true;
+    let log = Rc::clone(&core.logs[0]);
+    assert!(core.executor.block_on(log.sync()).is_err());
+    core.disk.heal();
+    while !core.commit_log.wants_upkeep() {
+        for at in 1..LOGS {
+            let plain = batch(1, 200, NOW_MS);
+            let appended = core.logs[at].append(&plain, stamp(), NOW_MS).unwrap();
+            core.appended[at].push(stamped(&plain, appended.base_offset));
+            core.executor.spawn(core.logs[at].flush());
+        }
+        core.executor.run();
+    }
+    let upkeep = core.commit_log.upkeep();
+    core.executor.spawn(async move { drop(upkeep.await) });
+    core.executor.run_for(steps);
+    assert!(!core.executor.block_on(core.commit_log.remove()).unwrap(), "it holds what nothing else does");
+    core.crash(true);
+    assert_eq!(core.logs[0].end_offset(), end);
+}
+
+#[test]
 fn damage_in_the_middle_is_told_and_a_torn_end_is_not_damage() {
     let mut core = Core::new(6, 1 << 20);
     core.warm_up();

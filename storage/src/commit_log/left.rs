@@ -31,8 +31,7 @@ struct Half {
     /// Of its first round; None if it has none.
     generation: Option<u64>,
     frames: Vec<Frame>,
-    /// Behind the first round that is not whole: a round that would go before, or at, its place, if it were of this half's
-    /// generation.
+    /// A round behind the first one that is not whole: written after it, if it is of this half's generation.
     stray: Option<Stray>,
 }
 
