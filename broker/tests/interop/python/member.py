@@ -130,9 +130,10 @@ def kafka_python(teller, options):
     consumer = KafkaConsumer(bootstrap_servers=options["address"], group_id=options["group"], group_instance_id=options.get("instance"), auto_offset_reset="earliest", fetch_max_wait_ms=100,
                              enable_auto_commit=options["commits"] == "auto", auto_commit_interval_ms=100, session_timeout_ms=int(options["session"]), heartbeat_interval_ms=300,
                              partition_assignment_strategy=[assignor], metrics_enabled=False)
-    # Let in before it knows its topic, as happens where groups do not wait for more members, it would assign nothing and not notice.
-    consumer.partitions_for_topic(options["topic"])
     consumer.subscribe([options["topic"]])
+    # Let in before it knows the partitions of what it has subscribed to, it joins once more when it does; and if the answers to that take
+    # longer than a poll it waits for ever, without heartbeats, in the belief that it is a member.
+    consumer.partitions_for_topic(options["topic"])
     while not teller.stopped.is_set():
         batches = consumer.poll(100, max_records=100)
         for place, records in batches.items():
