@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cluster::groups::{Answer, Command, GroupRecord, GroupSettings, Groups, Reply, Ticket};
+use cluster::groups::{Answer, Command, GroupRecord, GroupSettings, Groups, Moment, Reply, Ticket, Uptime};
 use cluster::machine::{Decision, Timestamp};
 use cluster::metadata::Image;
 use protocol::error_code::ErrorCode;
@@ -28,6 +28,9 @@ use crate::partition::Partition;
 use crate::promise::{Promise, promise};
 
 mod loading;
+mod member_clock;
+
+use member_clock::MemberClock;
 
 /// A command, once the request has its ticket.
 pub(crate) type Question = Box<dyn FnOnce(Ticket) -> Command + Send>;
@@ -61,7 +64,8 @@ pub(crate) struct Coordinator {
     /// Requests that another command answers: a join waits for its group.
     parked: RefCell<HashMap<Ticket, Promise<Given>>>,
     /// When the clock's next command is due, if ever.
-    wakes_at: Cell<Option<Timestamp>>,
+    wakes_at: Cell<Option<Uptime>>,
+    clock: MemberClock,
 }
 
 /// While a disk has no room nothing is decided; how soon the clock tries again.
@@ -85,6 +89,7 @@ impl Coordinator {
             next_ticket: Cell::default(),
             parked: RefCell::default(),
             wakes_at: Cell::default(),
+            clock: MemberClock::default(),
         });
         coordinator.load();
         coordinator
@@ -148,9 +153,9 @@ impl Coordinator {
         let mut state = self.state.borrow_mut();
         let State::Ready(ready) = &mut *state else { return Err(LOST) };
         let Ready { groups, log } = &mut **ready;
-        let now = Timestamp(host().wall_ms());
+        let now = self.now(log);
         let Decision { records, reply } = groups.decide(command, &self.image.borrow(), now);
-        let written = append(&self.partition, log, &records, now);
+        let written = append(&self.partition, log, &records, now.wall);
         if let Err(error) = written {
             let log = log.clone();
             drop(state);
@@ -158,11 +163,11 @@ impl Coordinator {
             return Err(LOST);
         }
         for record in &records {
-            groups.apply(record, now);
+            groups.apply(record);
         }
         let (end_offset, deadline) = (log.end_offset(), groups.deadline());
         drop(state);
-        self.wake_at(deadline);
+        self.wake_at(deadline, now.uptime);
         Ok((reply, end_offset))
     }
 
@@ -176,8 +181,12 @@ impl Coordinator {
         }
         // Order: asked in the turn of the append, or the offsets could be another batch's by then.
         let (this, durable) = (self.clone(), log.durable(end_offset));
+        let waits = Waits { coordinator: self.clone(), number: self.clock.begin_wait(end_offset, now_ms()) };
         Box::pin(async move {
-            match durable.await {
+            let durable = durable.await;
+            this.uptime(&log);
+            drop(waits);
+            match durable {
                 Ok(()) => Ok(reply),
                 Err(error) => {
                     this.lost(&log, &error.into());
@@ -201,6 +210,14 @@ impl Coordinator {
         }
     }
 
+    fn now(&self, log: &Log) -> Moment {
+        Moment { wall: Timestamp(host().wall_ms()), uptime: self.uptime(log) }
+    }
+
+    fn uptime(&self, log: &Log) -> Uptime {
+        self.clock.at(now_ms(), log.durable_offset())
+    }
+
     /// Whoever waits is sent away, and nothing more is decided.
     pub(crate) fn close(&self) {
         let before = self.state.replace(State::Closed);
@@ -214,17 +231,17 @@ impl Coordinator {
     }
 
     /// Has the clock's command decided when it is due.
-    fn wake_at(self: &Rc<Self>, deadline: Option<Timestamp>) {
+    fn wake_at(self: &Rc<Self>, deadline: Option<Uptime>, now: Uptime) {
         let Some(due) = deadline else { return };
         if self.wakes_at.get().is_some_and(|wakes_at| wakes_at <= due) {
             return;
         }
         self.wakes_at.set(Some(due));
-        let patience = Duration::from_millis((due.0 - host().wall_ms()).max(0).unsigned_abs());
+        let patience = Duration::from_millis((due.0 - now.0).max(0).unsigned_abs());
         self.wake_in(patience, due);
     }
 
-    fn wake_in(self: &Rc<Self>, patience: Duration, due: Timestamp) {
+    fn wake_in(self: &Rc<Self>, patience: Duration, due: Uptime) {
         let this = self.clone();
         host().spawn(
             Class::Append,
@@ -250,7 +267,7 @@ impl Coordinator {
         let _ = log.durable(log.end_offset()).await;
     }
 
-    fn tick(self: &Rc<Self>, due: Timestamp) {
+    fn tick(self: &Rc<Self>, due: Uptime) {
         match self.decide(Command::Tick) {
             Ok((answers, end_offset)) => self.give(answers, end_offset),
             Err(ErrorCode::COORDINATOR_NOT_AVAILABLE) => {
@@ -277,6 +294,22 @@ impl Coordinator {
             State::Closed => {}
         }
     }
+}
+
+/// An answer that waits for the log, as long as somebody waits for the answer.
+struct Waits {
+    coordinator: Rc<Coordinator>,
+    number: u64,
+}
+
+impl Drop for Waits {
+    fn drop(&mut self) {
+        self.coordinator.clock.end_wait(self.number);
+    }
+}
+
+fn now_ms() -> i64 {
+    i64::try_from(host().now_ns() / 1_000_000).expect("a machine runs for less than 584 years")
 }
 
 /// Whether a command may leave records.

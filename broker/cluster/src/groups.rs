@@ -35,7 +35,7 @@ use protocol::messages::{
     OffsetDeleteResponse,
 };
 
-use crate::machine::{Decision, Timestamp};
+use crate::machine::Decision;
 use crate::metadata::Image;
 pub use command::{Answer, Asked, Client, Command, FetchOffsets, Reply, Ticket};
 use consumer::{ConsumerGroup, Watch};
@@ -45,8 +45,9 @@ use offsets::{commit, delete, fetch};
 pub use record::{GroupRecord, KeyValue, RecordError, Said};
 pub use settings::{Bounds, ConsumerTimes, GroupSettings, MigrationPolicy};
 use sweep::Sweep;
+pub use timers::Uptime;
 use timers::{Timer, Timers};
-pub use turn::Tally;
+pub use turn::{Moment, Tally};
 use turn::{Name, Turn};
 
 /// The groups of one partition.
@@ -92,7 +93,8 @@ macro_rules! turn {
         Turn {
             settings: &$machine.settings,
             image: $image,
-            now: $now,
+            now: $now.uptime,
+            wall: $now.wall,
             timers: &mut $machine.timers,
             watch: &mut $machine.watch,
             tally: &mut $machine.tally,
@@ -124,7 +126,7 @@ impl Groups {
         &mut self,
         command: Command,
         image: &Image,
-        now: Timestamp,
+        now: Moment,
     ) -> Decision<GroupRecord, Vec<Answer>> {
         let released = if command == Command::Tick { self.deletions.release() } else { None };
         match released.or_else(|| self.deletions.hold(command)) {
@@ -137,7 +139,7 @@ impl Groups {
         &mut self,
         command: Command,
         image: &Image,
-        now: Timestamp,
+        now: Moment,
     ) -> Decision<GroupRecord, Vec<Answer>> {
         let Self { groups, sweep, deletions, .. } = self;
         let mut turn = turn!(self, image, now);
@@ -194,7 +196,7 @@ impl Groups {
     }
 
     /// Takes in what the log holds: right after it was appended, and when the log is read.
-    pub fn apply(&mut self, record: &GroupRecord, _now: Timestamp) {
+    pub fn apply(&mut self, record: &GroupRecord) {
         match record {
             GroupRecord::OffsetCommit(said) => self.apply_offset(&said.key, said.value.as_ref()),
             GroupRecord::GroupMetadata(said) => match &said.value {
@@ -234,7 +236,7 @@ impl Groups {
     }
 
     /// The log is read to its end. From now on members must be heard of.
-    pub fn loaded(&mut self, image: &Image, now: Timestamp) -> Decision<GroupRecord, Vec<Answer>> {
+    pub fn loaded(&mut self, image: &Image, now: Moment) -> Decision<GroupRecord, Vec<Answer>> {
         let Self { groups, sweep, .. } = self;
         let mut turn = turn!(self, image, now);
         for group in groups.values_mut() {
@@ -248,7 +250,7 @@ impl Groups {
     }
 
     /// When it wants [`Command::Tick`]. Sometimes there is nothing to do then.
-    pub fn deadline(&self) -> Option<Timestamp> {
+    pub fn deadline(&self) -> Option<Uptime> {
         self.timers.deadline().into_iter().chain(self.deletions.deadline()).min()
     }
 

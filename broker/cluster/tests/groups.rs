@@ -7,9 +7,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use cluster::groups::{
-    Asked, Client, Command, FetchOffsets, GroupRecord, GroupSettings, Groups, Reply, Ticket,
+    Asked, Client, Command, FetchOffsets, GroupRecord, GroupSettings, Groups, Moment, Reply, Ticket,
 };
-use cluster::machine::Timestamp;
 use cluster::metadata::Image;
 use groups_under_test::GroupsUnderTest;
 use protocol::ids::Uuid;
@@ -67,7 +66,7 @@ fn random_command(random: &mut Random) -> String {
 
 /// What the log holds of each group, as far as can be told from outside: offsets always, members while it does not
 /// rebalance. A group that nothing was ever written of is in no log.
-fn held(groups: &mut Groups, image: &Image, now: Timestamp) -> BTreeMap<String, (String, String)> {
+fn held(groups: &mut Groups, image: &Image, now: Moment) -> BTreeMap<String, (String, String)> {
     let mut ask = |command: fn(Asked<String>) -> Command, group: &str| {
         let asked = Asked {
             ticket: Ticket(0),
@@ -112,11 +111,9 @@ fn held(groups: &mut Groups, image: &Image, now: Timestamp) -> BTreeMap<String, 
     held
 }
 
-fn replayed(history: &[(GroupRecord, Timestamp)]) -> Groups {
+fn replayed(history: &[GroupRecord]) -> Groups {
     let mut groups = Groups::new(Arc::new(GroupSettings::default()));
-    for (record, at) in history {
-        groups.apply(record, *at);
-    }
+    history.iter().for_each(|record| groups.apply(record));
     groups
 }
 
@@ -129,9 +126,9 @@ fn replay_gives_the_state_that_deciding_did() {
         for step in 0..120 {
             let command = random_command(&mut random);
             groups.command(&command);
-            let mut again = replayed(&groups.history);
-            let ours = held(&mut groups.groups, &groups.image, groups.now);
-            let theirs = held(&mut again, &groups.image, groups.now);
+            let (mut again, now) = (replayed(&groups.history), groups.moment());
+            let ours = held(&mut groups.groups, &groups.image, now);
+            let theirs = held(&mut again, &groups.image, now);
             for (group, (offsets, members)) in &ours {
                 // A group that has never settled holds nothing yet.
                 let Some((replayed_offsets, replayed_members)) = theirs.get(group) else {
@@ -170,7 +167,7 @@ fn nobody_waits_for_ever_and_in_the_end_all_is_gone() {
     }
 }
 
-fn kafkas_log() -> Vec<(Timestamp, Vec<u8>, Option<Vec<u8>>)> {
+fn kafkas_log() -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
     let bytes = |hex: &str| {
         let byte = |at: usize| u8::from_str_radix(&hex[at..at + 2], 16).unwrap();
         (0..hex.len()).step_by(2).map(byte).collect::<Vec<u8>>()
@@ -178,14 +175,14 @@ fn kafkas_log() -> Vec<(Timestamp, Vec<u8>, Option<Vec<u8>>)> {
     let line = |line: &str| {
         let words: Vec<&str> = line.split(' ').collect();
         let value = Some(words[2]).filter(|value| *value != "-").map(bytes);
-        (Timestamp(words[0].parse().unwrap()), bytes(words[1]), value)
+        (bytes(words[1]), value)
     };
     include_str!("kafka_group_log.txt").lines().filter(|text| !text.starts_with('#')).map(line).collect()
 }
 
 #[test]
 fn kafkas_records_come_back_byte_for_byte() {
-    for (_, key, value) in kafkas_log() {
+    for (key, value) in kafkas_log() {
         let record = GroupRecord::from_bytes(&key, value.as_deref()).unwrap();
         let again = record.to_bytes().unwrap();
         assert_eq!((&*again.key, again.value.as_deref()), (&*key, value.as_deref()), "{record:?}");
@@ -196,9 +193,9 @@ fn kafkas_records_come_back_byte_for_byte() {
 fn kafkas_log_is_read() {
     let mut groups = Groups::new(Arc::new(GroupSettings::default()));
     let mut offsets = BTreeMap::new();
-    for (at, key, value) in kafkas_log() {
+    for (key, value) in kafkas_log() {
         let record = GroupRecord::from_bytes(&key, value.as_deref()).unwrap();
-        groups.apply(&record, at);
+        groups.apply(&record);
         if let GroupRecord::OffsetCommit(said) = record {
             let key = (said.key.group, said.key.topic, said.key.partition);
             match said.value {

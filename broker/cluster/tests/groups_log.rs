@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use cluster::groups::{GroupRecord, GroupSettings, Groups, KeyValue};
+use cluster::groups::{GroupRecord, GroupSettings, Groups, KeyValue, Moment, Uptime};
 use cluster::machine::Timestamp;
 use cluster::metadata::Image;
 
@@ -39,9 +39,9 @@ fn a_log_of_kafkas_can_be_read_to_any_place() {
         let mut groups = Groups::new(Arc::new(GroupSettings::default()));
         for record in &records[..end] {
             let record = GroupRecord::from_bytes(&record.key, record.value.as_deref()).unwrap();
-            groups.apply(&record, Timestamp(0));
+            groups.apply(&record);
         }
-        groups.loaded(&image, Timestamp(0));
+        groups.loaded(&image, Moment { wall: Timestamp(0), uptime: Uptime(0) });
         if end == records.len() {
             // As Kafka lists them: the others have ended.
             let counts = groups.counts();

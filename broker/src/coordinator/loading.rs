@@ -3,7 +3,6 @@
 use std::rc::Rc;
 
 use cluster::groups::{GroupRecord, Groups, RecordError};
-use cluster::machine::Timestamp;
 use reactor::host;
 use storage::disk::Class;
 use storage::log::Log;
@@ -61,18 +60,18 @@ impl Coordinator {
 
     /// What was read counts from now on.
     fn begin(&self, mut groups: Groups, log: Rc<Log>) -> Result<Ready, LoadError> {
-        let now = Timestamp(host().wall_ms());
+        let now = self.now(&log);
         let records = groups.loaded(&self.image.borrow(), now).records;
-        append(&self.partition, &log, &records, now)?;
-        records.iter().for_each(|record| groups.apply(record, now));
+        append(&self.partition, &log, &records, now.wall)?;
+        records.iter().for_each(|record| groups.apply(record));
         Ok(Ready { groups, log })
     }
 
     fn loaded(self: &Rc<Self>, ready: Ready) {
-        let deadline = ready.groups.deadline();
+        let (deadline, now) = (ready.groups.deadline(), self.uptime(&ready.log));
         match self.state.replace(State::Ready(Box::new(ready))) {
             State::Loading(waiting) => {
-                self.wake_at(deadline);
+                self.wake_at(deadline, now);
                 waiting.into_iter().for_each(|ask| ask());
             }
             // Closed meanwhile.
@@ -94,7 +93,7 @@ fn take_in(groups: &mut Groups, placed: &Placed<'_>) -> Result<(), LoadError> {
     };
     match placed.in_transaction_of {
         Some(producer_id) => groups.apply_pending(&record, producer_id),
-        None => groups.apply(&record, Timestamp(placed.timestamp_ms)),
+        None => groups.apply(&record),
     }
     Ok(())
 }

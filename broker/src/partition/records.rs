@@ -38,7 +38,6 @@ pub(crate) enum Found<'a> {
 /// A record where it lies.
 pub(crate) struct Placed<'a> {
     pub(crate) offset: i64,
-    pub(crate) timestamp_ms: i64,
     pub(crate) record: Record<'a>,
     /// Whose transaction it belongs to.
     pub(crate) in_transaction_of: Option<i64>,
@@ -96,7 +95,6 @@ fn each_of_batch<E: From<ReadError>>(
         }
         each(Found::Record(Placed {
             offset: batch.offset_of(&record),
-            timestamp_ms: batch.timestamp_of(&record),
             record,
             in_transaction_of: batch.is_transactional().then(|| batch.producer_id()),
         }))?;

@@ -24,9 +24,8 @@ use super::Reply;
 use super::consumer_protocol;
 use super::group::Retention;
 use super::record::{GroupRecord, Said};
-use super::timers::{Alarm, Timer, Timers};
+use super::timers::{Alarm, Timer, Timers, Uptime};
 use super::turn::{Name, Turn};
-use crate::machine::Timestamp;
 pub(super) use member::Member;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -150,12 +149,12 @@ impl ClassicGroup {
 
     /// Somebody wants to join it: it was not there before.
     pub(super) fn begin(&mut self, turn: &Turn<'_>) {
-        self.since = turn.now.0;
+        self.since = turn.wall.0;
     }
 
     fn transition(&mut self, to: State, turn: &Turn<'_>) {
         self.state = to;
-        self.since = turn.now.0;
+        self.since = turn.wall.0;
     }
 
     /// Whether it holds what a log could hold of it: a group that rebalances does not.
@@ -272,7 +271,7 @@ impl ClassicGroup {
         }
     }
 
-    fn watch(group: &Name, member: &Name, alarm: &mut Alarm, due: Timestamp, timers: &mut Timers) {
+    fn watch(group: &Name, member: &Name, alarm: &mut Alarm, due: Uptime, timers: &mut Timers) {
         alarm.set(due, timers, || Timer::Session { group: group.clone(), member: member.clone() });
     }
 

@@ -9,9 +9,8 @@ use super::command::{Command, Reply, Ticket};
 use super::group::Group;
 use super::limits::RECORD_BYTES;
 use super::offsets::delete::gone;
-use super::timers::Timer;
+use super::timers::{Timer, Uptime};
 use super::turn::{Name, Turn};
-use crate::machine::Timestamp;
 
 /// Those under way, by group.
 #[derive(Debug, Default)]
@@ -22,7 +21,7 @@ struct Deletion {
     /// Who wants it; nobody once it is over.
     asked: Option<Ticket>,
     /// When it was over.
-    over: Option<Timestamp>,
+    over: Option<Uptime>,
     /// In the order asked.
     waiting: VecDeque<Command>,
 }
@@ -55,7 +54,7 @@ impl Deletions {
     }
 
     /// When the next should be released.
-    pub(super) fn deadline(&self) -> Option<Timestamp> {
+    pub(super) fn deadline(&self) -> Option<Uptime> {
         self.0.values().find_map(|deletion| deletion.over)
     }
 

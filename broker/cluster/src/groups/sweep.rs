@@ -8,14 +8,13 @@ use protocol::ids::Uuid;
 
 use super::group::{Group, Retention};
 use super::offsets::delete::gone;
-use super::timers::Timer;
+use super::timers::{Timer, Uptime};
 use super::turn::{Name, Turn};
-use crate::machine::Timestamp;
 
 #[derive(Debug, Default)]
 pub(super) struct Sweep {
     /// When all groups are looked at next.
-    next: Option<Timestamp>,
+    next: Option<Uptime>,
     /// The group after which to go on, of a round that is under way.
     expiring: Option<Name>,
     is_expiring: bool,
@@ -39,7 +38,7 @@ type Groups = BTreeMap<Name, Group>;
 impl Sweep {
     pub(super) fn begin(&mut self, turn: &mut Turn<'_>) {
         let interval_ms = turn.settings.offsets_retention_check_interval_ms.max(1);
-        self.next = Some(Timestamp(turn.now.0.saturating_add(interval_ms)));
+        self.next = Some(Uptime(turn.now.0.saturating_add(interval_ms)));
         self.schedule(turn);
     }
 
@@ -48,10 +47,10 @@ impl Sweep {
             // From the first group again, for all of them.
             Some(forgetting) => {
                 forgetting.topics.extend(topics);
-                forgetting.since = turn.now.0;
+                forgetting.since = turn.wall.0;
                 forgetting.after = None;
             }
-            None => self.forgetting = Some(Forgetting { topics, since: turn.now.0, after: None }),
+            None => self.forgetting = Some(Forgetting { topics, since: turn.wall.0, after: None }),
         }
         self.go_on(groups, turn);
     }
@@ -137,7 +136,7 @@ fn expire(name: &Name, group: &Group, turn: &mut Turn<'_>) -> bool {
     let before = turn.records.len();
     for topic in offsets.topics().filter(|topic| !group.is_subscribed_to(topic)) {
         for offset in offsets.of(topic) {
-            let has_passed = retention.has_passed(offset, turn.settings.offsets_retention_ms, turn.now.0);
+            let has_passed = retention.has_passed(offset, turn.settings.offsets_retention_ms, turn.wall.0);
             if has_passed && !offsets.is_pending(topic, offset.partition()) {
                 if turn.records.len() >= RECORDS_MAX {
                     turn.tally.offsets_expired += (turn.records.len() - before) as u64;

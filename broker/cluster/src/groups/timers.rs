@@ -5,7 +5,10 @@ use std::collections::BinaryHeap;
 use std::rc::Rc;
 
 use super::consumer::Wait;
-use crate::machine::Timestamp;
+
+/// Milliseconds that whoever runs the groups counts evenly, from anywhere: nobody is missed because the wall's clock was set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Uptime(pub i64);
 
 /// Whose time comes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,22 +33,22 @@ pub(super) enum Timer {
 
 #[derive(Debug, Default)]
 pub(super) struct Timers {
-    queue: BinaryHeap<Reverse<(Timestamp, Timer)>>,
+    queue: BinaryHeap<Reverse<(Uptime, Timer)>>,
 }
 
 impl Timers {
-    pub(super) fn push(&mut self, at: Timestamp, timer: Timer) {
+    pub(super) fn push(&mut self, at: Uptime, timer: Timer) {
         self.queue.push(Reverse((at, timer)));
     }
 
     /// The next whose time has come, with that time.
-    pub(super) fn pop(&mut self, now: Timestamp) -> Option<(Timestamp, Timer)> {
+    pub(super) fn pop(&mut self, now: Uptime) -> Option<(Uptime, Timer)> {
         let Reverse((at, _)) = self.queue.peek()?;
         if *at > now { None } else { self.queue.pop().map(|Reverse(next)| next) }
     }
 
     /// Not after the first that is really due: one that was put off is found out only when its old time comes.
-    pub(super) fn deadline(&self) -> Option<Timestamp> {
+    pub(super) fn deadline(&self) -> Option<Uptime> {
         self.queue.peek().map(|Reverse((at, _))| *at)
     }
 }
@@ -54,12 +57,12 @@ impl Timers {
 /// it is queued anew.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Alarm {
-    due: Option<Timestamp>,
-    queued: Option<Timestamp>,
+    due: Option<Uptime>,
+    queued: Option<Uptime>,
 }
 
 impl Alarm {
-    pub(super) fn set(&mut self, due: Timestamp, timers: &mut Timers, timer: impl FnOnce() -> Timer) {
+    pub(super) fn set(&mut self, due: Uptime, timers: &mut Timers, timer: impl FnOnce() -> Timer) {
         self.due = Some(due);
         if self.queued.is_none_or(|queued| due < queued) {
             timers.push(due, timer());
@@ -67,8 +70,8 @@ impl Alarm {
         }
     }
 
-    pub(super) fn is_set(&self) -> bool {
-        self.due.is_some()
+    pub(super) fn due(&self) -> Option<Uptime> {
+        self.due
     }
 
     pub(super) fn stop(&mut self) {
@@ -76,7 +79,7 @@ impl Alarm {
     }
 
     /// Its timer, queued for `at`, came up. Whether that is the deadline as it now is; it then stands no more.
-    pub(super) fn rings(&mut self, at: Timestamp, now: Timestamp, timers: &mut Timers, timer: Timer) -> bool {
+    pub(super) fn rings(&mut self, at: Uptime, now: Uptime, timers: &mut Timers, timer: Timer) -> bool {
         if self.queued != Some(at) {
             return false;
         }
@@ -103,10 +106,10 @@ mod tests {
     fn an_alarm_that_is_put_off_rings_once_and_at_its_last_time() {
         let (mut timers, mut alarm) = (Timers::default(), Alarm::default());
         for due in [30, 20, 50] {
-            alarm.set(Timestamp(due), &mut timers, || Timer::Sweep);
+            alarm.set(Uptime(due), &mut timers, || Timer::Sweep);
         }
         let mut rang = Vec::new();
-        for now in (0..70).map(Timestamp) {
+        for now in (0..70).map(Uptime) {
             while let Some((at, timer)) = timers.pop(now) {
                 if alarm.rings(at, now, &mut timers, timer) {
                     rang.push(now.0);
@@ -120,9 +123,9 @@ mod tests {
     #[test]
     fn an_alarm_that_is_stopped_is_silent() {
         let (mut timers, mut alarm) = (Timers::default(), Alarm::default());
-        alarm.set(Timestamp(5), &mut timers, || Timer::Sweep);
+        alarm.set(Uptime(5), &mut timers, || Timer::Sweep);
         alarm.stop();
-        let (at, timer) = timers.pop(Timestamp(9)).unwrap();
-        assert!(!alarm.rings(at, Timestamp(9), &mut timers, timer));
+        let (at, timer) = timers.pop(Uptime(9)).unwrap();
+        assert!(!alarm.rings(at, Uptime(9), &mut timers, timer));
     }
 }

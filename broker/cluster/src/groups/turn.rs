@@ -4,16 +4,26 @@ use std::rc::Rc;
 
 use super::consumer::Watch;
 use super::settings::GroupSettings;
-use super::timers::Timers;
+use super::timers::{Timers, Uptime};
 use super::{Answer, GroupRecord, Reply, Ticket};
 use crate::machine::{Decision, Timestamp};
 use crate::metadata::Image;
+
+/// When something is decided, by both clocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// What is written down, and compared with what was written.
+    pub wall: Timestamp,
+    /// What members are timed by.
+    pub uptime: Uptime,
+}
 
 /// What a command is decided by, and what it has led to so far.
 pub(super) struct Turn<'a> {
     pub(super) settings: &'a GroupSettings,
     pub(super) image: &'a Image,
-    pub(super) now: Timestamp,
+    pub(super) now: Uptime,
+    pub(super) wall: Timestamp,
     pub(super) timers: &'a mut Timers,
     pub(super) watch: &'a mut Watch,
     pub(super) tally: &'a mut Tally,
@@ -41,8 +51,8 @@ impl Turn<'_> {
         self.answers.push(Answer { ticket, reply });
     }
 
-    pub(super) fn after(&self, ms: i32) -> Timestamp {
-        Timestamp(self.now.0.saturating_add(i64::from(ms.max(0))))
+    pub(super) fn after(&self, ms: i32) -> Uptime {
+        Uptime(self.now.0.saturating_add(i64::from(ms.max(0))))
     }
 
     pub(super) fn over(self) -> Decision<GroupRecord, Vec<Answer>> {

@@ -12,7 +12,7 @@
 //! WHO fetch GROUP [TOPIC-P ...] [stable] [as=ID] [gen=N]                        WHO forget GROUP TOPIC-P ...
 //! WHO list [state=S] [type=T]      WHO describe GROUP [v=N]      WHO describe-consumer GROUP      WHO delete GROUP
 //! topic NAME PARTITIONS (made, or grown)      gone TOPIC ...      config GROUP NAME=VALUE ...
-//! +N (seconds pass)       restart [SETTING=VALUE ...]       counts
+//! +N (seconds pass)       clock N (the wall's is set forward by N seconds)       restart [SETTING=VALUE ...]       counts
 //! pending PRODUCER GROUP TOPIC-P=OFFSET        commit-transaction PRODUCER       abort-transaction PRODUCER
 //! ```
 //! WHO is a client; what it is answered, now or later, comes under its name. A member of the consumer protocol has its
@@ -27,7 +27,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use cluster::groups::{
-    Answer, Asked, Client, Command, GroupRecord, GroupSettings, Groups, MigrationPolicy, Reply, Said, Ticket,
+    Answer, Asked, Client, Command, GroupRecord, GroupSettings, Groups, MigrationPolicy, Moment, Reply, Said,
+    Ticket, Uptime,
 };
 use cluster::machine::{Decision, Timestamp};
 use cluster::metadata::{Image, MetadataRecord, ResourceKind};
@@ -46,7 +47,9 @@ pub(crate) struct GroupsUnderTest {
     pub(crate) groups: Groups,
     settings: GroupSettings,
     pub(crate) image: Image,
-    pub(crate) now: Timestamp,
+    now_ms: i64,
+    /// By how much the wall's clock was set forward.
+    wall_ahead_ms: i64,
     /// By what they begin with.
     ids_given: BTreeMap<String, u64>,
     /// Those of the consumer protocol begin with nothing: the whole ids and their short forms.
@@ -54,8 +57,8 @@ pub(crate) struct GroupsUnderTest {
     tickets: u64,
     /// Who asked what in which version, and is not answered yet.
     pub(crate) asked: BTreeMap<Ticket, (String, i16)>,
-    /// Every record so far, and when it was appended.
-    pub(crate) history: Vec<(GroupRecord, Timestamp)>,
+    /// Every record so far.
+    pub(crate) history: Vec<GroupRecord>,
 }
 
 /// 0 would be no time at all to an assignment.
@@ -68,7 +71,8 @@ impl GroupsUnderTest {
             groups: Groups::new(Arc::new(settings.clone())),
             settings,
             image: Image::new("c"),
-            now: Timestamp(START),
+            now_ms: START,
+            wall_ahead_ms: 0,
             ids_given: BTreeMap::new(),
             ids: BTreeMap::new(),
             tickets: 0,
@@ -97,6 +101,10 @@ impl GroupsUnderTest {
             }
             "gone" => self.gone(&words[1..]),
             "topic" => self.topic(words[1], words[2].parse().unwrap()),
+            "clock" => {
+                self.wall_ahead_ms += words[1].parse::<i64>().unwrap() * 1_000;
+                Vec::new()
+            }
             "config" => self.config(words[1], &words[2..]),
             "pending" => {
                 let mut line = Vec::new();
@@ -125,7 +133,7 @@ impl GroupsUnderTest {
             }
             _ => {
                 let mut lines = self.ask(line);
-                while self.groups.deadline().is_some_and(|at| at <= self.now) {
+                while self.groups.deadline().is_some_and(|at| at <= self.moment().uptime) {
                     lines.extend(self.decide(Command::Tick));
                 }
                 lines
@@ -141,7 +149,7 @@ impl GroupsUnderTest {
     }
 
     fn decide(&mut self, command: Command) -> Vec<String> {
-        let decision = self.groups.decide(command, &self.image, self.now);
+        let decision = self.groups.decide(command, &self.image, self.moment());
         self.append(decision)
     }
 
@@ -150,9 +158,9 @@ impl GroupsUnderTest {
         for record in decision.records {
             let bytes = record.to_bytes().unwrap();
             assert_eq!(GroupRecord::from_bytes(&bytes.key, bytes.value.as_deref()).unwrap(), record);
-            self.groups.apply(&record, self.now);
+            self.groups.apply(&record);
             lines.push(format!("+ {}", shown::record(&record, &self.image)));
-            self.history.push((record, self.now));
+            self.history.push(record);
         }
         for answer in decision.reply {
             let (who, version) = self.asked.remove(&answer.ticket).expect("each request is answered once");
@@ -223,18 +231,22 @@ impl GroupsUnderTest {
         self.image.apply(&record, self.image.offset + 1).unwrap();
     }
 
+    pub(crate) fn moment(&self) -> Moment {
+        Moment { wall: Timestamp(self.now_ms + self.wall_ahead_ms), uptime: Uptime(self.now_ms) }
+    }
+
     fn pass(&mut self, ms: i64) -> Vec<String> {
-        let until = Timestamp(self.now.0 + ms);
+        let until = self.now_ms + ms;
         let mut lines = Vec::new();
-        while let Some(at) = self.groups.deadline().filter(|at| *at <= until) {
-            self.now = at.max(self.now);
+        while let Some(Uptime(at)) = self.groups.deadline().filter(|at| at.0 <= until) {
+            self.now_ms = at.max(self.now_ms);
             let happened = self.decide(Command::Tick);
             if !happened.is_empty() {
-                lines.push(shown::at(self.now.0));
+                lines.push(shown::at(self.now_ms));
                 lines.extend(happened);
             }
         }
-        self.now = until;
+        self.now_ms = until;
         lines
     }
 
@@ -245,10 +257,8 @@ impl GroupsUnderTest {
         }
         self.asked.clear();
         self.groups = Groups::new(Arc::new(self.settings.clone()));
-        for (record, at) in &self.history {
-            self.groups.apply(record, *at);
-        }
-        let loaded = self.groups.loaded(&self.image, self.now);
+        self.history.iter().for_each(|record| self.groups.apply(record));
+        let loaded = self.groups.loaded(&self.image, self.moment());
         self.append(loaded)
     }
 

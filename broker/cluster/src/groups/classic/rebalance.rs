@@ -6,9 +6,8 @@ use protocol::messages::JoinGroupResponse;
 use super::join::refusal;
 use super::{ClassicGroup, Forming, State, sync};
 use crate::groups::Reply;
-use crate::groups::timers::Timer;
+use crate::groups::timers::{Timer, Uptime};
 use crate::groups::turn::{Name, Turn};
-use crate::machine::Timestamp;
 
 impl ClassicGroup {
     /// Someone came, went, or wants something else.
@@ -45,7 +44,7 @@ impl ClassicGroup {
     }
 
     /// The members have had their time to join.
-    pub(in crate::groups) fn joining_rings(&mut self, at: Timestamp, turn: &mut Turn<'_>) {
+    pub(in crate::groups) fn joining_rings(&mut self, at: Uptime, turn: &mut Turn<'_>) {
         let timer = Timer::Join(self.id.clone());
         if !self.joining.rings(at, turn.now, turn.timers, timer) || self.state != State::PreparingRebalance {
             return;
@@ -62,7 +61,7 @@ impl ClassicGroup {
     }
 
     /// The members have had their time to ask for their assignments; who did not is gone.
-    pub(in crate::groups) fn syncing_rings(&mut self, at: Timestamp, turn: &mut Turn<'_>) {
+    pub(in crate::groups) fn syncing_rings(&mut self, at: Uptime, turn: &mut Turn<'_>) {
         let timer = Timer::Sync(self.id.clone());
         let rings = self.syncing.rings(at, turn.now, turn.timers, timer);
         if !rings || !matches!(self.state, State::CompletingRebalance | State::Stable) {
@@ -79,7 +78,7 @@ impl ClassicGroup {
     }
 
     /// A member, or one to be, was not heard of for its session timeout.
-    pub(in crate::groups) fn session_rings(&mut self, id: &Name, at: Timestamp, turn: &mut Turn<'_>) {
+    pub(in crate::groups) fn session_rings(&mut self, id: &Name, at: Uptime, turn: &mut Turn<'_>) {
         let timer = || Timer::Session { group: self.id.clone(), member: id.clone() };
         if let Some(alarm) = self.expected.get_mut(id) {
             if alarm.rings(at, turn.now, turn.timers, timer()) {

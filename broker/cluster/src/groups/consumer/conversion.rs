@@ -225,7 +225,7 @@ impl ConsumerGroup {
             protocol_type: PROTOCOL_TYPE.to_owned(),
             generation: self.epoch,
             leader: members.first().map(|member| member.id.as_ref().to_owned()),
-            current_state_timestamp: turn.now.0,
+            current_state_timestamp: turn.wall.0,
             members: members.iter().map(member).collect(),
             protocol: Some(protocol),
         }

@@ -19,6 +19,7 @@ use super::{ConsumerGroup, Refusal, conversion, leave, records, request};
 use crate::groups::group::{Group, Kind};
 use crate::groups::turn::{Name, Turn};
 use crate::groups::{Asked, Client};
+use crate::machine::Timestamp;
 
 pub(in crate::groups) fn decide(
     groups: &mut BTreeMap<Name, Group>,
@@ -98,7 +99,11 @@ fn beat(
     let times = turn.settings.consumer_times(&group.id, turn.image);
     let due = turn.after(times.session_timeout_ms);
     turn.watch.set((&group.id, &member.id), Wait::Session, due, turn.timers);
-    let shows_assignment = joins || is_full(request) || old.assigned != member.assigned;
+    let heard = turn.watch.heard(&group.id, &member.id, turn.wall);
+    let shows_assignment = joins
+        || is_full(request)
+        || old.assigned != member.assigned
+        || may_have_missed(heard, times.heartbeat_interval_ms, turn.wall);
     Ok(ConsumerGroupHeartbeatResponse {
         member_id: Some(member.id.as_ref().to_owned()),
         member_epoch: member.epoch,
@@ -112,6 +117,14 @@ fn beat(
 fn is_full(request: &ConsumerGroupHeartbeatRequest) -> bool {
     let is_subscribed = request.subscribed_topic_names.is_some() || request.subscribed_topic_regex.is_some();
     request.rebalance_timeout_ms != -1 && is_subscribed && request.topic_partitions.is_some()
+}
+
+/// A client gives up an answer that is late, and not all then say everything again, as they ought to: without the
+/// assignment that was in it they would keep what they shall give up, and never get what is theirs.
+/// By the wall's clock: the members' stands still while answers are late.
+fn may_have_missed(heard: Option<Timestamp>, heartbeat_interval_ms: i32, now: Timestamp) -> bool {
+    let waits_ms = i64::from(heartbeat_interval_ms) * 3 / 2;
+    heard.is_none_or(|heard| !(0..=waits_ms).contains(&now.0.saturating_sub(heard.0)))
 }
 
 fn assignment(member: &Member) -> Assignment {

@@ -10,8 +10,8 @@ use super::member::{Member, Owned, epoch};
 use super::watch::Wait;
 use super::{ConsumerGroup, Refusal, records};
 use crate::groups::group::{Group, Kind};
+use crate::groups::timers::Uptime;
 use crate::groups::turn::{Name, Turn};
-use crate::machine::Timestamp;
 
 pub(super) fn leave(
     groups: &BTreeMap<Name, Group>,
@@ -91,13 +91,7 @@ impl ConsumerGroup {
     }
 
     /// A timer came up that was set for a member and for `at`.
-    pub(in crate::groups) fn time_is_over(
-        &self,
-        member: &Name,
-        wait: Wait,
-        at: Timestamp,
-        turn: &mut Turn<'_>,
-    ) {
+    pub(in crate::groups) fn time_is_over(&self, member: &Name, wait: Wait, at: Uptime, turn: &mut Turn<'_>) {
         let Some(epoch) = turn.watch.rings((&self.id, member), wait, (at, turn.now), turn.timers) else {
             return;
         };

@@ -61,8 +61,9 @@ impl ConsumerGroup {
         }
         let (version, timestamp) =
             self.resolved.values().next().map_or((0, None), |it| (it.version, Some(it.timestamp)));
-        let since_ms = timestamp.map_or(i64::MAX, |timestamp| turn.now.0.saturating_sub(timestamp));
-        if since_ms <= LOOKUP_EVERY_MS {
+        let since_ms = timestamp.map_or(i64::MAX, |timestamp| turn.wall.0.saturating_sub(timestamp));
+        // Before 0 if the clock was set back meanwhile.
+        if (0..=LOOKUP_EVERY_MS).contains(&since_ms) {
             return;
         }
         let patterns = self.patterns_after(old, new);
@@ -87,7 +88,7 @@ impl ConsumerGroup {
     /// Looks up what the members' patterns stand for.
     pub(in crate::groups) fn resolve_patterns(&self, turn: &mut Turn<'_>) {
         turn.watch.resolves(&self.id);
-        let (version, timestamp) = (turn.image.offset, turn.now.0);
+        let (version, timestamp) = (turn.image.offset, turn.wall.0);
         let mut lost = Vec::new();
         let mut gained: Vec<String> = Vec::new();
         let mut is_new = false;

@@ -14,7 +14,9 @@ use protocol::primitives::Writer;
 
 use crate::groups::consumer_protocol::parse_assignment;
 use crate::groups::group::Kind;
-use crate::groups::{Asked, Client, Command, GroupRecord, GroupSettings, Groups, Reply, Ticket};
+use crate::groups::{
+    Asked, Client, Command, GroupRecord, GroupSettings, Groups, Moment, Reply, Ticket, Uptime,
+};
 use crate::machine::Timestamp;
 use crate::metadata::{Image, MetadataRecord};
 
@@ -61,7 +63,7 @@ struct World {
     tickets: u64,
     topics: Vec<String>,
     consumers: Vec<Consumer>,
-    history: Vec<(GroupRecord, Timestamp)>,
+    history: Vec<GroupRecord>,
 }
 
 const SEEDS: u64 = 150;
@@ -146,9 +148,13 @@ impl World {
         self.image.apply(&record, self.image.offset + 1).unwrap();
     }
 
+    fn moment(&self) -> Moment {
+        Moment { wall: Timestamp(self.now), uptime: Uptime(self.now) }
+    }
+
     fn pass(&mut self, ms: i64) {
         let until = self.now + ms;
-        while let Some(Timestamp(at)) = self.groups.deadline().filter(|at| at.0 <= until) {
+        while let Some(Uptime(at)) = self.groups.deadline().filter(|at| at.0 <= until) {
             self.now = self.now.max(at);
             self.ask(Command::Tick);
         }
@@ -157,13 +163,13 @@ impl World {
 
     fn fail_over(&mut self) {
         self.groups = self.replayed();
-        let loaded = self.groups.loaded(&self.image, Timestamp(self.now));
+        let loaded = self.groups.loaded(&self.image, self.moment());
         self.take(&loaded.records);
     }
 
     fn replayed(&self) -> Groups {
         let mut groups = Groups::new(self.settings.clone());
-        self.history.iter().for_each(|(record, at)| groups.apply(record, *at));
+        self.history.iter().for_each(|record| groups.apply(record));
         groups
     }
 
@@ -430,7 +436,7 @@ impl World {
 
     /// The answer to what was asked last, if it comes at once.
     fn ask(&mut self, command: Command) -> Option<Reply> {
-        let decision = self.groups.decide(command, &self.image, Timestamp(self.now));
+        let decision = self.groups.decide(command, &self.image, self.moment());
         self.take(&decision.records);
         let mut answers = decision.reply.into_iter().filter(|answer| answer.ticket.0 == self.tickets);
         answers.next().map(|answer| answer.reply)
@@ -438,8 +444,8 @@ impl World {
 
     fn take(&mut self, records: &[GroupRecord]) {
         for record in records {
-            self.groups.apply(record, Timestamp(self.now));
-            self.history.push((record.clone(), Timestamp(self.now)));
+            self.groups.apply(record);
+            self.history.push(record.clone());
         }
     }
 

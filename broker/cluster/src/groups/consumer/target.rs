@@ -24,7 +24,8 @@ impl ConsumerGroup {
         turn: &mut Turn<'_>,
     ) -> (i32, Cow<'_, Assignment>) {
         let made = self.target.timestamp;
-        let is_soon = |interval_ms| interval_ms != 0 && turn.now.0 < made.saturating_add(interval_ms);
+        // Not after all, if the clock was set back meanwhile.
+        let is_soon = |interval_ms| (made..made.saturating_add(interval_ms)).contains(&turn.wall.0);
         let interval_ms = || turn.settings.assignment_interval_ms(&self.id, turn.image).into();
         if self.target.epoch >= epoch || (made != 0 && is_soon(interval_ms())) {
             return (self.target.epoch, self.target_of(member).map_or_else(Cow::default, Cow::Borrowed));
@@ -41,7 +42,7 @@ impl ConsumerGroup {
                 of_member = assignment;
             }
         }
-        turn.record(records::target_epoch(&self.id, epoch, turn.now.0));
+        turn.record(records::target_epoch(&self.id, epoch, turn.wall.0));
         (epoch, Cow::Owned(of_member))
     }
 

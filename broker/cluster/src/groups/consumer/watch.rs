@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::groups::timers::{Alarm, Timer, Timers};
+use crate::groups::timers::{Alarm, Timer, Timers, Uptime};
 use crate::groups::turn::Name;
 use crate::machine::Timestamp;
 use crate::metadata::Image;
@@ -35,6 +35,7 @@ struct Alarms {
     revoke: Alarm,
     /// The epoch in which it has to give something up.
     revoke_epoch: i32,
+    heard: Option<Timestamp>,
     /// Few have these.
     classic: Option<Box<(Alarm, Alarm)>>,
 }
@@ -60,7 +61,7 @@ impl Watch {
         &mut self,
         (group, member): (&Name, &Name),
         wait: Wait,
-        due: Timestamp,
+        due: Uptime,
         timers: &mut Timers,
     ) {
         let timer = || Timer::Member { group: group.clone(), member: member.clone(), wait };
@@ -71,12 +72,17 @@ impl Watch {
         &mut self,
         (group, member): (&Name, &Name),
         wait: Wait,
-        due: Timestamp,
+        due: Uptime,
         timers: &mut Timers,
     ) {
-        if !self.alarms(group, member).of(wait).is_set() {
+        if self.alarms(group, member).of(wait).due().is_none() {
             self.set((group, member), wait, due, timers);
         }
+    }
+
+    /// The member is heard of. When it was before, if that was since the groups were read.
+    pub(super) fn heard(&mut self, group: &Name, member: &Name, wall: Timestamp) -> Option<Timestamp> {
+        self.alarms(group, member).heard.replace(wall)
     }
 
     pub(super) fn set_revoke_epoch(&mut self, group: &Name, member: &Name, epoch: i32) {
@@ -108,7 +114,7 @@ impl Watch {
         &mut self,
         (group, member): (&Name, &Name),
         wait: Wait,
-        (at, now): (Timestamp, Timestamp),
+        (at, now): (Uptime, Uptime),
         timers: &mut Timers,
     ) -> Option<i32> {
         let alarms = self.members.get_mut(group)?.get_mut(member)?;

@@ -25,7 +25,7 @@ pub(in crate::groups) fn committed(
     if !limits::is_one_batch(partitions, request.group_id.len() + longest.unwrap_or(0)) {
         return refused(request, ErrorCode::INVALID_COMMIT_OFFSET_SIZE);
     }
-    let commit_timestamp = turn.now.0;
+    let commit_timestamp = turn.wall.0;
     // Asked for up to version 4.
     let expire_timestamp = match request.retention_time_ms {
         -1 => -1,
