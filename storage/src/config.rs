@@ -24,6 +24,8 @@ pub struct LogConfig {
     pub producer_expiry_ms: i64,
     /// How long files of a removed segment stay under another name.
     pub file_delete_delay_ms: i64,
+    /// What is appended stays in memory for readers, as long as the cache has room.
+    pub keeps_tail: bool,
 }
 
 impl Default for LogConfig {
@@ -38,6 +40,7 @@ impl Default for LogConfig {
             durability: Durability::Synced,
             producer_expiry_ms: 24 * 3_600_000,
             file_delete_delay_ms: 60_000,
+            keeps_tail: true,
         }
     }
 }

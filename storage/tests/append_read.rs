@@ -136,6 +136,21 @@ fn limits_of_a_read_are_kept() {
 }
 
 #[test]
+fn a_log_that_keeps_no_tail_is_read_from_disk_and_holds_no_memory() {
+    let world = World::with(1, LogConfig { keeps_tail: false, ..small_segments() });
+    let log = world.open(None);
+    let mut expected = Vec::new();
+    for at in 0..50 {
+        let batch = batch(1, 50 + (at * 37) % 900, at as i64);
+        let appended = world.append(&log, &batch);
+        expected.push(stamped(&batch, appended.base_offset));
+    }
+    assert_eq!(world.cache.held_bytes(), 0);
+    assert!(matches!(log.read(49, 1000, i64::MAX, true), ReadOutcome::Later(_)));
+    assert_eq!(world.read_all(&log, 2000).unwrap(), expected);
+}
+
+#[test]
 fn old_batches_come_from_disk_and_recent_ones_do_not() {
     let mut world = World::with(1, small_segments());
     world.cache = Rc::new(TailCache::new(40_000));

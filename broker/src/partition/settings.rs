@@ -1,5 +1,6 @@
 //! What of a topic's settings its partitions act on.
 
+use cluster::controller::is_internal_topic;
 use cluster::metadata::{CompressionType, Image, TimestampType, TopicConfig};
 use protocol::records::compression::Codec;
 use protocol::records::produced::Rules;
@@ -16,6 +17,8 @@ const UNPACK_FACTOR: usize = 64;
 #[derive(Clone, Debug)]
 pub(crate) struct TopicSettings {
     pub(crate) config: TopicConfig,
+    /// Internal topics are read when the broker starts, not as they grow: their tails would only be in the way of others'.
+    is_internal: bool,
     /// What a produced batch is held against.
     pub(crate) rules: Rules,
 }
@@ -24,7 +27,7 @@ impl TopicSettings {
     pub(crate) fn of(image: &Image, config: &Config, topic: &str) -> Self {
         let config = image.topic_config(topic, config.node_id, &config.statics);
         let rules = rules(&config);
-        Self { config, rules }
+        Self { config, is_internal: is_internal_topic(topic), rules }
     }
 
     pub(crate) fn log_config(&self, home: &Home) -> LogConfig {
@@ -38,6 +41,7 @@ impl TopicSettings {
             durability: home.durability,
             producer_expiry_ms: home.producer_expiry_ms,
             file_delete_delay_ms: self.config.file_delete_delay_ms,
+            keeps_tail: !self.is_internal,
         }
     }
 

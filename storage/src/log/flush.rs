@@ -121,8 +121,10 @@ impl Log {
                 state.forget_undo(durable_offset);
             }
         }
-        for chunk in flight.chunks {
-            self.cache.keep_tail(&self.tails, chunk);
+        if self.config().keeps_tail {
+            for chunk in flight.chunks {
+                self.cache.keep_tail(&self.tails, chunk);
+            }
         }
         self.waiting.advance(durable_offset);
     }
