@@ -1,6 +1,5 @@
 //! A member of a consumer group, as its records say.
 
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use protocol::ids::Uuid;
@@ -47,9 +46,10 @@ pub(in crate::groups) struct Member {
     pub(super) revoking: Rc<Owned>,
 }
 
-/// Partitions and since which epoch of the group the member has them; by topic, both ascending.
+/// Partitions and since which epoch of the group the member has them; by topic, both ascending; no topic without
+/// partitions. Each member has such lists, mostly short ones.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(in crate::groups) struct Owned(BTreeMap<Uuid, BTreeMap<i32, i32>>);
+pub(in crate::groups) struct Owned(Vec<(Uuid, Vec<(i32, i32)>)>);
 
 impl Member {
     pub(super) fn new(id: Name) -> Self {
@@ -151,11 +151,13 @@ impl Owned {
     }
 
     pub(super) fn epoch_of(&self, topic: Uuid, partition: i32) -> Option<i32> {
-        self.0.get(&topic)?.get(&partition).copied()
+        let of = &self.0[self.place_of(topic).ok()?].1;
+        let at = of.binary_search_by_key(&partition, |(partition, _)| *partition).ok()?;
+        Some(of[at].1)
     }
 
     pub(super) fn has_topic(&self, topic: Uuid) -> bool {
-        self.0.contains_key(&topic)
+        self.place_of(topic).is_ok()
     }
 
     pub(super) fn contains(&self, topic: Uuid, partition: i32) -> bool {
@@ -163,7 +165,15 @@ impl Owned {
     }
 
     pub(super) fn insert(&mut self, topic: Uuid, partition: i32, since: i32) {
-        self.0.entry(topic).or_default().insert(partition, since);
+        let at = self.place_of(topic).unwrap_or_else(|at| {
+            self.0.insert(at, (topic, Vec::with_capacity(1)));
+            at
+        });
+        let of = &mut self.0[at].1;
+        match of.binary_search_by_key(&partition, |(partition, _)| *partition) {
+            Ok(at) => of[at].1 = since,
+            Err(at) => of.insert(at, (partition, since)),
+        }
     }
 
     /// Topic, partition and since when.
@@ -174,7 +184,7 @@ impl Owned {
 
     /// Topics and their partitions.
     pub(super) fn topics(&self) -> impl ExactSizeIterator<Item = (Uuid, Vec<i32>)> {
-        self.0.iter().map(|(topic, of)| (*topic, of.keys().copied().collect()))
+        self.0.iter().map(|(topic, of)| (*topic, of.iter().map(|(partition, _)| *partition).collect()))
     }
 
     /// Takes out the topics that are not wanted.
@@ -186,9 +196,11 @@ impl Owned {
     }
 
     pub(super) fn extend(&mut self, other: Self) {
-        for (topic, of) in other.0 {
-            self.0.entry(topic).or_default().extend(of);
-        }
+        other.iter().for_each(|(topic, partition, since)| self.insert(topic, partition, since));
+    }
+
+    fn place_of(&self, topic: Uuid) -> Result<usize, usize> {
+        self.0.binary_search_by_key(&topic, |(topic, _)| *topic)
     }
 
     /// The same partitions, as if had from the first epoch on.
@@ -210,10 +222,10 @@ impl Owned {
     }
 
     fn to_record(&self) -> Vec<TopicPartitions> {
-        let topic = |(topic_id, of): (&Uuid, &BTreeMap<i32, i32>)| TopicPartitions {
+        let topic = |(topic_id, of): &(Uuid, Vec<(i32, i32)>)| TopicPartitions {
             topic_id: *topic_id,
-            partitions: of.keys().copied().collect(),
-            assignment_epochs: Some(of.values().copied().collect()),
+            partitions: of.iter().map(|(partition, _)| *partition).collect(),
+            assignment_epochs: Some(of.iter().map(|(_, since)| *since).collect()),
         };
         self.0.iter().map(topic).collect()
     }
