@@ -1,6 +1,5 @@
 //! The table of APIs: one line each. ApiVersions, the dispatcher and docs/protocol-support.md read it.
 
-use std::net::SocketAddr;
 use std::rc::Rc;
 
 use bytes::Bytes;
@@ -14,7 +13,7 @@ use reactor::host;
 use storage::disk::LocalFuture;
 
 use crate::shard::Shard;
-use crate::shard::reads::LeftWaiting;
+use crate::shard::connections::Caller;
 
 mod alter_configs;
 mod api_versions;
@@ -104,15 +103,6 @@ pub(crate) const APIS: &[Api] = &[
         handle: |s, c, r| decoded(s, c, r, consumer_group_describe::handle),
     },
 ];
-
-/// Who asks, and through which listener.
-#[derive(Clone)]
-pub(crate) struct Caller {
-    pub(crate) peer: SocketAddr,
-    /// The listener it came by; brokers are told with their address on the same one.
-    pub(crate) listener: Rc<str>,
-    pub(crate) left_waiting: Rc<LeftWaiting>,
-}
 
 /// A request's header; kept until its answer is written.
 #[derive(Clone, Debug)]

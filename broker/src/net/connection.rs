@@ -1,16 +1,16 @@
-//! One client: read frames, call the handler, answer in order. Lives on one core, as two tasks: this
-//! one reads and handles, the other writes.
+//! One client: read frames, call the handler, answer in order. Lives on one core, as one task that reads and writes.
 
+use std::future::{Future, poll_fn};
 use std::io;
+use std::pin::pin;
 use std::rc::Rc;
 
 use bytes::{Buf, Bytes, BytesMut};
 use reactor::{Socket, host};
-use storage::disk::Class;
 
 use super::follow::Follow;
-use super::replies::{Next, Replies, SharedReplies};
-use crate::api::{self, Caller};
+use super::replies::{Next, Replies};
+use crate::api;
 use crate::shard::Shard;
 use crate::shard::connections::Connection;
 
@@ -19,20 +19,148 @@ use crate::shard::connections::Connection;
 const READ_BYTES_MIN: usize = 1 << 10;
 const READ_BYTES_MAX: usize = 256 << 10;
 
-/// Serves a connection until it ends, from its first byte to its last answer, or until another core is to go on with it.
-pub(crate) async fn serve(
+/// A connection and its answers.
+pub(crate) struct Served {
     shard: Rc<Shard>,
     connection: Rc<Connection>,
+    /// Of the connection, on its core.
     number: u64,
-    caller: Caller,
-    follow: Follow,
-) -> Option<Departure> {
-    let replies = Rc::new(Replies::default());
-    host().spawn(Class::Append, Box::pin(write_answers(shard.clone(), connection.clone(), replies.clone())));
-    let ended = read_requests(&shard, &connection, number, &caller, &replies, follow).await;
-    caller.left_waiting.client_is_gone();
-    replies.end();
-    ended.inspect_err(|end| tracing::debug!(peer = %caller.peer, %end, "connection closed")).ok().flatten()
+    replies: Replies,
+}
+
+impl Served {
+    pub(crate) fn new(shard: Rc<Shard>, connection: Rc<Connection>, number: u64) -> Self {
+        Self { shard, connection, number, replies: Replies::default() }
+    }
+
+    /// From the first byte to the last answer. `ended` hears when no more requests come, though answers may still go out:
+    /// because the client is done, or because another core is to go on with it.
+    #[allow(
+        clippy::manual_async_fn,
+        reason = "what an async function is given is in its future twice; there are thousands"
+    )]
+    pub(crate) fn serve(
+        self,
+        follow: Follow,
+        ended: fn(&Rc<Shard>, &Connection, u64, Option<Departure>),
+    ) -> impl Future<Output = ()> {
+        async move {
+            let Self { shard, connection, number, replies } = &self;
+            let mut writing = pin!(self.write_answers());
+            let mut is_writing = true;
+            let departure = {
+                let mut reading = pin!(self.read_requests(follow));
+                poll_fn(|context| {
+                    let read = reading.as_mut().poll(context);
+                    if read.is_ready() {
+                        connection.caller.left_waiting.client_is_gone();
+                        replies.end();
+                    }
+                    // Order: after what may have brought an answer, of which it is not told.
+                    is_writing = is_writing && writing.as_mut().poll(context).is_pending();
+                    read
+                })
+                .await
+            };
+            let told = |end: &End| tracing::debug!(peer = %connection.caller.peer, %end, "connection closed");
+            ended(shard, connection, *number, departure.inspect_err(told).ok().flatten());
+            if is_writing {
+                writing.await;
+            }
+        }
+    }
+
+    async fn read_requests(&self, mut follow: Follow) -> Result<Option<Departure>, End> {
+        let Self { shard, connection, number, replies } = self;
+        let share = shard.read_budget.share(*number);
+        let mut buffer = BytesMut::new();
+        let mut reserve = READ_BYTES_MIN;
+        loop {
+            while replies.has_room().await
+                && !shard.is_closing()
+                && let Some(frame) = next_frame(&mut buffer, shard.config.socket_request_max_bytes)?
+            {
+                let elsewhere = self.handle(frame, &mut follow)?;
+                if let Some(core) = elsewhere
+                    && buffer.is_empty()
+                    && let Some(socket) = Box::pin(self.release()).await
+                {
+                    return Ok(Some(Departure { core, socket, follow: follow.moved() }));
+                }
+            }
+            if replies.has_ended() || shard.is_closing() {
+                return Ok(None);
+            }
+            share.room(buffer.len()).await;
+            if buffer.is_empty() && reserve == READ_BYTES_MIN {
+                // Quiet: no buffer is held while nothing comes; the machine makes room when something does.
+                buffer = BytesMut::new();
+            } else {
+                buffer.reserve(reserve.max(missing(&buffer).min(buffer.len())));
+            }
+            let room = buffer.capacity() - buffer.len();
+            let read = connection.conn.read(&mut buffer).await?;
+            if read == 0 {
+                return Ok(None);
+            }
+            shard.metrics.received_bytes.add(read as u64);
+            connection.active_ns.set(host().now_ns());
+            reserve = if read == room {
+                (reserve * 2).min(READ_BYTES_MAX)
+            } else {
+                (reserve / 2).max(READ_BYTES_MIN)
+            };
+        }
+    }
+
+    /// The core that should go on with the connection, if another one should.
+    fn handle(&self, frame: Bytes, follow: &mut Follow) -> Result<Option<usize>, End> {
+        let Self { shard, connection, replies, .. } = self;
+        let request_bytes = frame.len();
+        let timing = shard.metrics.request_began(&frame, host().now_ns());
+        let alone = replies.len() == 0;
+        shard.mailbox.take_asked();
+        let reply = api::dispatch(shard, &connection.caller, frame);
+        let elsewhere = follow.after(shard.mailbox.take_asked(), alone);
+        connection.under_way.set(replies.len() + 1);
+        if replies.push(reply, request_bytes, timing) { Ok(elsewhere) } else { Err(End::Refused) }
+    }
+
+    /// The connection, once all its answers are out; None if it has to stay after all.
+    async fn release(&self) -> Option<Socket> {
+        self.replies.all_out().await;
+        if self.replies.has_ended() { None } else { self.connection.conn.release().ok() }
+    }
+
+    async fn write_answers(&self) {
+        let Self { shard, connection, replies, .. } = self;
+        loop {
+            let batch = match replies.next().await {
+                Next::Write(batch) => batch,
+                Next::Done(reason) => {
+                    if let Some(reason) = reason {
+                        tracing::debug!(peer = %connection.caller.peer, ?reason, "connection closed");
+                    }
+                    break;
+                }
+            };
+            let written = connection.conn.write(&batch.parts).await;
+            replies.written(&batch);
+            connection.under_way.set(replies.len());
+            if let Err(error) = written {
+                tracing::debug!(peer = %connection.caller.peer, %error, "answers cannot be written");
+                break;
+            }
+            let now_ns = host().now_ns();
+            connection.active_ns.set(now_ns);
+            shard.metrics.sent_bytes.add(batch.bytes() as u64);
+            for (timing, bytes) in &batch.timings {
+                shard.metrics.request_ended(timing, *bytes, now_ns);
+            }
+        }
+        replies.end();
+        connection.conn.close();
+    }
 }
 
 /// A connection that leaves for another core.
@@ -51,68 +179,6 @@ enum End {
     FrameSize(i32, usize),
     #[error("refused")]
     Refused,
-}
-
-async fn read_requests(
-    shard: &Rc<Shard>,
-    connection: &Connection,
-    number: u64,
-    caller: &Caller,
-    replies: &Replies,
-    mut follow: Follow,
-) -> Result<Option<Departure>, End> {
-    let share = shard.read_budget.share(number);
-    let mut buffer = BytesMut::new();
-    let mut reserve = READ_BYTES_MIN;
-    loop {
-        while let Some(frame) = next_frame(&mut buffer, shard.config.socket_request_max_bytes)? {
-            replies.room().await;
-            if replies.has_ended() {
-                return Ok(None);
-            }
-            let request_bytes = frame.len();
-            let timing = shard.metrics.request_began(&frame, host().now_ns());
-            if shard.is_closing() {
-                return Ok(None);
-            }
-            let alone = replies.len() == 0;
-            shard.mailbox.take_asked();
-            let reply = api::dispatch(shard, caller, frame);
-            let elsewhere = follow.after(shard.mailbox.take_asked(), alone);
-            connection.under_way.set(replies.len() + 1);
-            if !replies.push(reply, request_bytes, timing) {
-                return Err(End::Refused);
-            }
-            if let Some(core) = elsewhere
-                && buffer.is_empty()
-                && let Some(socket) = release(connection, replies).await
-            {
-                return Ok(Some(Departure { core, socket, follow: follow.moved() }));
-            }
-        }
-        share.room(buffer.len()).await;
-        if buffer.is_empty() && reserve == READ_BYTES_MIN {
-            // Quiet: no buffer is held while nothing comes; the machine makes room when something does.
-            buffer = BytesMut::new();
-        } else {
-            buffer.reserve(reserve.max(missing(&buffer).min(buffer.len())));
-        }
-        let room = buffer.capacity() - buffer.len();
-        let read = connection.conn.read(&mut buffer).await?;
-        if read == 0 {
-            return Ok(None);
-        }
-        shard.metrics.received_bytes.add(read as u64);
-        connection.active_ns.set(host().now_ns());
-        reserve =
-            if read == room { (reserve * 2).min(READ_BYTES_MAX) } else { (reserve / 2).max(READ_BYTES_MIN) };
-    }
-}
-
-/// The connection, once all its answers are out; None if it has to stay after all.
-async fn release(connection: &Connection, replies: &Replies) -> Option<Socket> {
-    replies.all_out().await;
-    if replies.has_ended() { None } else { connection.conn.release().ok() }
 }
 
 /// Bytes of the frame under way that have not come yet.
@@ -137,36 +203,6 @@ fn next_frame(buffer: &mut BytesMut, bytes_max: usize) -> Result<Option<Bytes>, 
         }
         _ => Err(End::FrameSize(length, bytes_max)),
     }
-}
-
-async fn write_answers(shard: Rc<Shard>, connection: Rc<Connection>, replies: SharedReplies) {
-    loop {
-        match replies.next().await {
-            Next::Write(batch) => {
-                let written = connection.conn.write(&batch.parts).await;
-                replies.written(&batch);
-                connection.under_way.set(replies.len());
-                if let Err(error) = written {
-                    tracing::debug!(peer = %connection.peer, %error, "answers cannot be written");
-                    break;
-                }
-                let now_ns = host().now_ns();
-                connection.active_ns.set(now_ns);
-                shard.metrics.sent_bytes.add(batch.bytes() as u64);
-                for (timing, bytes) in &batch.timings {
-                    shard.metrics.request_ended(timing, *bytes, now_ns);
-                }
-            }
-            Next::Done(reason) => {
-                if let Some(reason) = reason {
-                    tracing::debug!(peer = %connection.peer, ?reason, "connection closed");
-                }
-                break;
-            }
-        }
-    }
-    replies.end();
-    connection.conn.close();
 }
 
 #[cfg(test)]

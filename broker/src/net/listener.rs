@@ -12,12 +12,10 @@ use std::time::Duration;
 use reactor::{Listener, Socket, host};
 use storage::disk::Class;
 
-use super::connection::{Departure, serve};
+use super::connection::{Departure, Served};
 use super::follow::Follow;
-use crate::api::Caller;
 use crate::config;
-use crate::shard::connections::Connection;
-use crate::shard::reads::LeftWaiting;
+use crate::shard::connections::{Caller, Connection};
 use crate::shard::{Shard, here};
 
 /// How long the kernel may take to give back the port of a process that was killed: sockets that an
@@ -154,29 +152,26 @@ fn start(shard: &Rc<Shard>, arrival: Arrival) {
             return ended(shard.core, peer.ip());
         }
     };
-    let left_waiting = Rc::new(LeftWaiting::default());
     let connection = Rc::new(Connection {
         conn,
-        peer,
+        caller: Caller { peer, listener, left_waiting: Rc::default() },
         active_ns: Cell::new(host().now_ns()),
         under_way: Cell::new(0),
-        left_waiting: left_waiting.clone(),
     });
     let number = shard.connections.add(connection.clone());
-    let shard = shard.clone();
-    let caller = Caller { peer, listener: Rc::from(&*listener), left_waiting: left_waiting.clone() };
-    host().spawn(
-        Class::Append,
-        Box::pin(async move {
-            let departure = serve(shard.clone(), connection, number, caller, follow).await;
-            shard.connections.remove(number);
-            left_waiting.forget();
-            match departure {
-                None => ended(shard.core, peer.ip()),
-                Some(departure) => leave(&shard, departure, listener),
-            }
-        }),
-    );
+    let serving = Served::new(shard.clone(), connection, number).serve(follow, no_more);
+    host().spawn(Class::Append, Box::pin(serving));
+}
+
+/// No more requests come here by a connection.
+fn no_more(shard: &Rc<Shard>, connection: &Connection, number: u64, departure: Option<Departure>) {
+    let caller = &connection.caller;
+    shard.connections.remove(number);
+    caller.left_waiting.forget();
+    match departure {
+        None => ended(shard.core, caller.peer.ip()),
+        Some(departure) => leave(shard, departure, caller.listener.clone()),
+    }
 }
 
 /// Another core goes on with a connection of this one.

@@ -3,7 +3,6 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::poll_fn;
-use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
@@ -31,7 +30,7 @@ struct Queued {
     timing: Timing,
 }
 
-/// Shared by the task that reads requests and the one that writes answers.
+/// Between reading requests and writing answers. Writing is polled whenever reading was, and so is not woken by it.
 #[derive(Default)]
 pub(crate) struct Replies {
     queue: RefCell<VecDeque<Queued>>,
@@ -39,10 +38,9 @@ pub(crate) struct Replies {
     held_bytes: Cell<usize>,
     ended: Cell<bool>,
     reader: RefCell<Option<Waker>>,
-    writer: RefCell<Option<Waker>>,
 }
 
-/// What the writing task does next.
+/// What the writing side does next.
 pub(crate) enum Next {
     Write(Batch),
     /// Nothing more will come.
@@ -64,17 +62,17 @@ impl Batch {
 }
 
 impl Replies {
-    /// Waits until another request may be handled: back-pressure instead of growth.
-    pub(crate) async fn room(&self) {
+    /// Waits until another request may be handled: back-pressure instead of growth. False if none will be.
+    pub(crate) async fn has_room(&self) -> bool {
         poll_fn(|context| {
             let full = self.queue.borrow().len() >= PIPELINE_MAX || self.held_bytes.get() >= QUEUED_BYTES_MAX;
             if !full || self.ended.get() {
-                return Poll::Ready(());
+                return Poll::Ready(!self.ended.get());
             }
             *self.reader.borrow_mut() = Some(context.waker().clone());
             Poll::Pending
         })
-        .await;
+        .await
     }
 
     /// False if the connection is to be closed: nothing after this request is handled.
@@ -92,7 +90,6 @@ impl Replies {
         };
         self.held_bytes.set(self.held_bytes.get() + held_bytes);
         self.queue.borrow_mut().push_back(Queued { entry, held_bytes, timing });
-        wake(&self.writer);
         !closes
     }
 
@@ -101,10 +98,9 @@ impl Replies {
         self.queue.borrow().len()
     }
 
-    /// The reading side is done; the writer finishes what is queued.
+    /// The reading side is done; the writing one finishes what is queued.
     pub(crate) fn end(&self) {
         self.ended.set(true);
-        wake(&self.writer);
         wake(&self.reader);
     }
 
@@ -168,10 +164,14 @@ impl Replies {
         if !batch.parts.is_empty() {
             return Poll::Ready(Next::Write(batch));
         }
-        if self.ended.get() && self.queue.borrow().is_empty() {
-            return Poll::Ready(Next::Done(None));
+        let mut queue = self.queue.borrow_mut();
+        if queue.is_empty() {
+            if self.ended.get() {
+                return Poll::Ready(Next::Done(None));
+            }
+            // Most connections are quiet most of the time.
+            *queue = VecDeque::new();
         }
-        *self.writer.borrow_mut() = Some(context.waker().clone());
         Poll::Pending
     }
 
@@ -192,6 +192,3 @@ fn wake(slot: &RefCell<Option<Waker>>) {
         waker.wake();
     }
 }
-
-/// Shared handle.
-pub(crate) type SharedReplies = Rc<Replies>;

@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use reactor::Conn;
 
@@ -12,11 +13,19 @@ use super::reads::LeftWaiting;
 /// One client's connection.
 pub(crate) struct Connection {
     pub(crate) conn: Rc<dyn Conn>,
-    pub(crate) peer: SocketAddr,
+    pub(crate) caller: Caller,
     /// When bytes last went either way.
     pub(crate) active_ns: Cell<u64>,
     /// Requests read whose answers are not written yet.
     pub(crate) under_way: Cell<usize>,
+}
+
+/// Who asks, and through which listener.
+#[derive(Clone)]
+pub(crate) struct Caller {
+    pub(crate) peer: SocketAddr,
+    /// The listener it came by; brokers are told with their address on the same one.
+    pub(crate) listener: Arc<str>,
     /// Of its last fetch.
     pub(crate) left_waiting: Rc<LeftWaiting>,
 }
@@ -59,12 +68,12 @@ impl Connections {
 
     /// What fetches left waiting and nobody came back for.
     pub(crate) fn forget_left_waiting(&self, now_ns: u64) {
-        self.open.borrow().values().for_each(|connection| connection.left_waiting.forget_old(now_ns));
+        self.open.borrow().values().for_each(|connection| connection.caller.left_waiting.forget_old(now_ns));
     }
 
     /// What fetches left waiting may have been read before something was deleted.
     pub(crate) fn forget_all_left_waiting(&self) {
-        self.open.borrow().values().for_each(|connection| connection.left_waiting.forget());
+        self.open.borrow().values().for_each(|connection| connection.caller.left_waiting.forget());
     }
 
     /// Some request is not answered yet.
