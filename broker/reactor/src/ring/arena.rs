@@ -1,7 +1,8 @@
 //! Memory registered with the kernel, lent as [`Buffer`]s. Lives on one core; given back by any thread.
 //!
-//! One range of addresses is reserved at the start and taken in chunks as it is needed, so that an
-//! idle core holds one chunk. Each chunk is one registered buffer of the ring.
+//! One range of addresses is reserved at the start and taken in chunks as it is needed, and chunks that
+//! nothing was lent from for a while go back to the kernel, so that an idle core holds one. Each chunk is
+//! one registered buffer of the ring.
 
 use std::io;
 use std::ptr::{self, NonNull};
@@ -100,8 +101,22 @@ pub(super) struct Arena {
 
 struct Chunk {
     free: FreeBlocks,
-    registered: bool,
+    memory: Memory,
+    /// Looks in a row at which nothing of it was lent, nor had been in between.
+    quiet_looks: u32,
 }
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Memory {
+    /// Given back; nothing can be lent.
+    Away,
+    Held {
+        registered: bool,
+    },
+}
+
+/// After so many quiet looks a chunk goes back.
+const QUIET_LOOKS: u32 = 10;
 
 impl Arena {
     pub(super) fn new(bytes_max: usize) -> io::Result<Self> {
@@ -134,7 +149,7 @@ impl Arena {
     pub(super) fn registered(&self, memory: &[u8]) -> Option<u16> {
         let first = self.region.offset(memory.as_ptr())? / CHUNK_BYTES;
         let last = self.region.offset(memory.last()?)? / CHUNK_BYTES;
-        let whole = first == last && self.chunks.get(first)?.registered;
+        let whole = first == last && self.chunks.get(first)?.memory == Memory::Held { registered: true };
         whole.then(|| u16::try_from(first).expect("bounded by CHUNKS_MAX"))
     }
 
@@ -144,22 +159,53 @@ impl Arena {
         }
     }
 
+    /// Looks for a chunk that nobody needs any more, once a second or so, and gives it back, unless it is the first.
+    /// `unregister` is asked if the kernel has it registered, and says whether it let go.
+    pub(super) fn look(&mut self, unregister: impl FnOnce(usize) -> bool) {
+        self.take_back();
+        for chunk in &mut self.chunks {
+            chunk.quiet_looks = if chunk.free.is_whole() { chunk.quiet_looks + 1 } else { 0 };
+        }
+        let is_spare = |chunk: &Chunk| chunk.memory != Memory::Away && chunk.quiet_looks >= QUIET_LOOKS;
+        let Some(index) = self.chunks.iter().skip(1).position(is_spare).map(|at| at + 1) else { return };
+        let chunk = &mut self.chunks[index];
+        if chunk.memory == (Memory::Held { registered: true }) && !unregister(index) {
+            chunk.quiet_looks = 0;
+            return;
+        }
+        chunk.memory = Memory::Away;
+        let start = self.region.address(index * CHUNK_BLOCKS);
+        // SAFETY: nothing of the chunk is lent, and nothing will be before it is held again; it then reads as zeros. If it
+        // fails, the memory just stays.
+        unsafe { libc::madvise(start.as_ptr().cast(), CHUNK_BYTES, libc::MADV_DONTNEED) };
+    }
+
     fn find(&mut self, blocks: usize) -> Option<usize> {
         let found = |(index, chunk): (usize, &mut Chunk)| {
-            chunk.free.take(blocks).map(|block| index * CHUNK_BLOCKS + block)
+            if chunk.memory == Memory::Away {
+                return None;
+            }
+            let block = chunk.free.take(blocks)?;
+            chunk.quiet_looks = 0;
+            Some(index * CHUNK_BLOCKS + block)
         };
         self.chunks.iter_mut().enumerate().find_map(found)
     }
 
     fn grow(&mut self, register: impl FnOnce(Fresh) -> bool) -> bool {
-        let index = self.chunks.len();
+        let away = self.chunks.iter().position(|chunk| chunk.memory == Memory::Away);
+        let index = away.unwrap_or(self.chunks.len());
         if index == self.chunks_max {
             return false;
         }
         let start = self.region.address(index * CHUNK_BLOCKS);
         let memory = libc::iovec { iov_base: start.as_ptr().cast(), iov_len: CHUNK_BYTES };
         let registered = register(Fresh { index, memory });
-        self.chunks.push(Chunk { free: FreeBlocks::new(), registered });
+        let chunk = Chunk { free: FreeBlocks::new(), memory: Memory::Held { registered }, quiet_looks: 0 };
+        match away {
+            Some(at) => self.chunks[at] = chunk,
+            None => self.chunks.push(chunk),
+        }
         true
     }
 }
@@ -180,6 +226,10 @@ impl FreeBlocks {
             *run = order_of(node) + 1;
         }
         Self { tree }
+    }
+
+    fn is_whole(&self) -> bool {
+        self.tree[1] == order_of(1) + 1
     }
 
     /// Lends a run of blocks. Only as many as asked: the rest of the power of two stays free.
@@ -292,6 +342,61 @@ mod tests {
         assert_eq!(known, [Some(0), None, None], "the second was refused, the third is heap memory");
         let large = arena.buffer(CHUNK_BYTES + 1, |_| unreachable!("there is no room to grow"));
         assert_eq!(large.capacity(), CHUNK_BYTES + BLOCK_BYTES);
+    }
+
+    #[test]
+    fn chunks_that_nothing_is_lent_from_go_back_and_come_again() {
+        let mut arena = Arena::new(3 * CHUNK_BYTES).unwrap();
+        let lend = |arena: &mut Arena| {
+            let mut buffer = arena.buffer(CHUNK_BYTES, |_| true);
+            buffer.whole().fill(7);
+            buffer
+        };
+        let lent = [lend(&mut arena), lend(&mut arena), lend(&mut arena)];
+        let [first, second, third] = lent;
+        drop((first, second));
+        let mut gone = Vec::new();
+        for _ in 0..2 * QUIET_LOOKS {
+            arena.look(|index| {
+                gone.push(index);
+                true
+            });
+        }
+        assert_eq!(gone, [1], "the first stays, the third is lent");
+        drop(third);
+        for _ in 0..QUIET_LOOKS - 1 {
+            arena.look(|_| unreachable!("not quiet for long enough"));
+        }
+        let mut fresh = Vec::new();
+        let both: Vec<Buffer> = (0..3)
+            .map(|_| {
+                arena.buffer(CHUNK_BYTES, |chunk| {
+                    fresh.push(chunk.index);
+                    true
+                })
+            })
+            .collect();
+        assert_eq!(fresh, [1]);
+        let mut of_second = both.into_iter().nth(1).unwrap();
+        assert_eq!(arena.registered(of_second.whole()), Some(2), "what is held comes before what is away");
+        arena.look(|_| unreachable!("all was lent since the last look"));
+    }
+
+    #[test]
+    fn a_chunk_that_the_kernel_keeps_stays() {
+        let mut arena = Arena::new(2 * CHUNK_BYTES).unwrap();
+        let lent = [arena.buffer(CHUNK_BYTES, |_| true), arena.buffer(CHUNK_BYTES, |_| true)];
+        drop(lent);
+        let mut asked = 0;
+        for _ in 0..3 * QUIET_LOOKS {
+            arena.look(|_| {
+                asked += 1;
+                false
+            });
+        }
+        assert_eq!(asked, 3);
+        let mut again = [arena.buffer(CHUNK_BYTES, |_| false), arena.buffer(CHUNK_BYTES, |_| false)];
+        assert_eq!(arena.registered(again[1].whole()), Some(1));
     }
 
     #[test]

@@ -108,6 +108,18 @@ impl Driver {
         result.is_ok()
     }
 
+    /// Gives back memory that nobody needs any more; to be called now and then.
+    pub(super) fn look_for_spare_memory(&self) {
+        self.arena.borrow_mut().look(|index| self.unregister(index));
+    }
+
+    fn unregister(&self, index: usize) -> bool {
+        let index = u32::try_from(index).expect("bounded by CHUNKS_MAX");
+        let nothing = libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 };
+        // SAFETY: no buffer of the chunk is lent, so no entry names it.
+        unsafe { self.ring.borrow().submitter().register_buffers_update(index, &[nothing], None) }.is_ok()
+    }
+
     /// The registered buffer that holds this memory, if any does.
     pub(super) fn registered(&self, memory: &[u8]) -> Option<u16> {
         self.arena.borrow().registered(memory)

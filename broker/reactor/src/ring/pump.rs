@@ -51,6 +51,7 @@ pub(super) async fn pump(seat: &Seat, driver: &Driver, timers: &Timers, breaths:
     let mailbox = seat.mailbox();
     let mut now_ns = seat.shared.clock.now_ns();
     let mut turned_ns = now_ns;
+    let mut looked_ns = now_ns;
     loop {
         let more = mailbox.run_some();
         // Order: after the jobs, since the one that told of the stop may have been among them.
@@ -70,6 +71,10 @@ pub(super) async fn pump(seat: &Seat, driver: &Driver, timers: &Timers, breaths:
             }
             executor().yield_task_queue_now().await;
         } else if mailbox.begin_wait() {
+            if now_ns - looked_ns >= LOOK_NS {
+                driver.look_for_spare_memory();
+                looked_ns = now_ns;
+            }
             let timeout = timers.next_ns().map(|at_ns| Duration::from_nanos(at_ns.saturating_sub(now_ns)));
             driver.wait(timeout).expect(KERNEL);
             mailbox.end_wait();
@@ -82,6 +87,9 @@ pub(super) async fn pump(seat: &Seat, driver: &Driver, timers: &Timers, breaths:
 /// How long what is queued for the kernel may wait for more while tasks are due: one system call and one
 /// word to the device then start all of it.
 const TURN_NS: u64 = 50_000;
+
+/// How often a core looks, when nothing is due, for memory that it does not need any more.
+const LOOK_NS: u64 = 1_000_000_000;
 
 const KERNEL: &str = "the kernel takes what it took before";
 
