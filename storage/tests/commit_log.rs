@@ -314,9 +314,9 @@ fn round_that_fails_fences_those_on_board_and_nobody_else() {
     core.crash(true);
 }
 
-#[test]
-fn log_that_cannot_write_its_own_file_loses_nothing() {
-    let mut core = Core::new(5, 64 << 10);
+/// The first log has something in the commit log, up to the offset told, and could not write its own file.
+fn core_with_a_stuck_log(seed: u64) -> (Core, i64) {
+    let mut core = Core::new(seed, 64 << 10);
     core.warm_up();
     core.warm_up();
     core.append(0, 100);
@@ -327,6 +327,12 @@ fn log_that_cannot_write_its_own_file_loses_nothing() {
     let log = Rc::clone(&core.logs[0]);
     assert!(core.executor.block_on(log.sync()).is_err());
     core.disk.heal();
+    (core, end)
+}
+
+#[test]
+fn log_that_cannot_write_its_own_file_loses_nothing() {
+    let (mut core, end) = core_with_a_stuck_log(5);
     assert!(core.logs[0].fenced().is_some());
     core.read(0);
     for _ in 0..400 {
@@ -344,17 +350,7 @@ fn file_stays_if_a_log_needs_it_while_others_write_their_own() {
 }
 
 fn file_stays_after(steps: u64) {
-    let mut core = Core::new(8 + steps, 64 << 10);
-    core.warm_up();
-    core.warm_up();
-    core.append(0, 100);
-    core.executor.run();
-    let end = core.logs[0].durable_offset();
-    core.disk.fail(Fault::on(Operation::Write));
-    core.has_fault = true;
-    let log = Rc::clone(&core.logs[0]);
-    assert!(core.executor.block_on(log.sync()).is_err());
-    core.disk.heal();
+    let (mut core, end) = core_with_a_stuck_log(8 + steps);
     while !core.commit_log.wants_upkeep() {
         for at in 1..LOGS {
             let plain = batch(1, 200, NOW_MS);

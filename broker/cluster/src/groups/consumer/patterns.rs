@@ -62,7 +62,7 @@ impl ConsumerGroup {
         let (version, timestamp) =
             self.resolved.values().next().map_or((0, None), |it| (it.version, Some(it.timestamp)));
         let since_ms = timestamp.map_or(i64::MAX, |timestamp| turn.wall.0.saturating_sub(timestamp));
-        // Before 0 if the clock was set back meanwhile.
+        // Before 0 if the clock was set back meanwhile: then nobody knows how long it was.
         if (0..=LOOKUP_EVERY_MS).contains(&since_ms) {
             return;
         }
@@ -70,7 +70,7 @@ impl ConsumerGroup {
         let is_due = is_unknown
             || patterns.len() != self.resolved.len()
             || version < turn.watch.topics_changed(turn.image)
-            || since_ms > i64::from(turn.settings.consumer_regex_refresh_interval_ms);
+            || !(0..=i64::from(turn.settings.consumer_regex_refresh_interval_ms)).contains(&since_ms);
         if is_due && !patterns.is_empty() && turn.watch.plan_resolving(&self.id) {
             turn.timers.push(turn.now, Timer::Resolve(self.id.clone()));
         }
